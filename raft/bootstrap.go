@@ -1,0 +1,56 @@
+// Bootstrap: the first configuration of a group.
+//
+//	diss. §4.4 (bootstrapping)
+
+package raft
+
+import (
+	"errors"
+	"fmt"
+
+	pb "example.com/raftexample/raft/raftpb"
+)
+
+// Peer is a member of a new group.
+type Peer struct {
+	ID      uint64
+	Context []byte // for the user, such as an address; it comes back in the entry
+}
+
+// Bootstrap makes an empty node the member of a new group of peers. All of them
+// must be started with the same list in the same order: it becomes the beginning
+// of every log, an entry each that adds a member, all of them committed.
+func (rn *RawNode) Bootstrap(peers []Peer) error {
+	if len(peers) == 0 {
+		return errors.New("must provide at least one peer to Bootstrap")
+	}
+	last, err := rn.raft.log.storage.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read the last index: %w", err)
+	}
+	if last != 0 {
+		return errors.New("can't bootstrap a nonempty Storage")
+	}
+
+	entries := make([]pb.Entry, len(peers))
+	for i, p := range peers {
+		add := pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: p.ID, Context: p.Context}
+		data, err := add.Marshal()
+		if err != nil {
+			return fmt.Errorf("encode member %x: %w", p.ID, err)
+		}
+		entries[i] = pb.Entry{Type: pb.EntryConfChange, Data: data}
+	}
+
+	rn.prevHardState = pb.HardState{} // nothing is stored: the first Ready has all of it
+	rn.raft.becomeFollower(1, None)
+	rn.raft.log.appendNew(1, entries)
+	rn.raft.log.commitTo(uint64(len(entries)))
+
+	// The user applies these again when it gets the entries, which changes nothing.
+	// In force at once, they let the node campaign before that.
+	for _, p := range peers {
+		rn.raft.applyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: p.ID}.AsV2())
+	}
+	return nil
+}

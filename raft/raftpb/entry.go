@@ -1,0 +1,100 @@
+// Entries of the log.
+//
+//	§5.3
+//
+// Start at Entry.
+
+package raftpb
+
+import "strconv"
+
+// EntryType says what an entry's data is.
+type EntryType int32
+
+// The types of entries.
+const (
+	EntryNormal       EntryType = 0 // a command for the state machine, or nothing
+	EntryConfChange   EntryType = 1 // an encoded ConfChange
+	EntryConfChangeV2 EntryType = 2 // an encoded ConfChangeV2
+)
+
+var entryTypeNames = [...]string{"EntryNormal", "EntryConfChange", "EntryConfChangeV2"}
+
+// String returns the constant's name, or the number of an unknown type.
+func (t EntryType) String() string { return enumName(entryTypeNames[:], int32(t)) }
+
+// enumName is the name of value v of an enum whose values count from 0.
+func enumName(names []string, v int32) string {
+	if v >= 0 && int(v) < len(names) {
+		return names[v]
+	}
+	return strconv.Itoa(int(v))
+}
+
+// Entry is one place of the log (§5.3).
+type Entry struct {
+	Term  uint64    `json:"Term"`           // the term in which a leader received it
+	Index uint64    `json:"Index"`          // its position, counted from 1
+	Type  EntryType `json:"Type"`           // what Data is
+	Data  []byte    `json:"Data,omitempty"` // the command; nil in the entry that opens a leader's term
+}
+
+// Size returns the length of what Marshal returns.
+func (e *Entry) Size() int {
+	return sizeNumber(enumBits(int32(e.Type))) + sizeNumber(e.Term) + sizeNumber(e.Index) + sizeOptional(e.Data)
+}
+
+// Marshal encodes an entry. The error is always nil.
+func (e *Entry) Marshal() ([]byte, error) {
+	return e.MarshalAppend(make([]byte, 0, e.Size())), nil
+}
+
+// MarshalAppend appends what Marshal returns to b.
+func (e *Entry) MarshalAppend(b []byte) []byte {
+	b = appendNumber(b, 1, enumBits(int32(e.Type)))
+	b = appendNumber(b, 2, e.Term)
+	b = appendNumber(b, 3, e.Index)
+	b = appendOptional(b, 4, e.Data)
+	return b
+}
+
+// Unmarshal decodes data into the entry, on top of what it holds.
+func (e *Entry) Unmarshal(data []byte) error {
+	in := reader{b: data}
+	e.decode(&in)
+	return in.err
+}
+
+func (e *Entry) decode(in *reader) {
+	for tag, ok := in.next(); ok; tag, ok = in.next() {
+		switch tag {
+		case 1<<3 | uint64(varintType):
+			e.Type = EntryType(in.varint())
+		case 2<<3 | uint64(varintType):
+			e.Term = in.varint()
+		case 3<<3 | uint64(varintType):
+			e.Index = in.varint()
+		case 4<<3 | uint64(bytesType):
+			e.Data = in.bytes()
+		default:
+			in.skip(tag, 4)
+		}
+	}
+}
+
+// Reset empties the entry.
+func (e *Entry) Reset() { *e = Entry{} }
+
+// String lists the fields that are set.
+func (e *Entry) String() string {
+	var w text
+	e.describe(&w)
+	return w.String()
+}
+
+func (e *Entry) describe(w *text) {
+	w.enum("Type", int32(e.Type), e.Type)
+	w.number("Term", e.Term)
+	w.number("Index", e.Index)
+	w.bytes("Data", e.Data)
+}

@@ -1,0 +1,241 @@
+// Snapshots, and the configuration they carry.
+//
+//	§7, §6
+//
+// Start at Snapshot.
+
+package raftpb
+
+// ConfState is a configuration of the group: who votes and who only listens.
+// While it is joint (§6), VotersOutgoing holds the voters of the old half.
+type ConfState struct {
+	// Voters are the voters, or those of the new half of a joint configuration.
+	Voters []uint64 `json:"voters,omitempty"`
+
+	// Learners receive the log and count in no quorum (diss. §4.2.1).
+	Learners []uint64 `json:"learners,omitempty"`
+
+	// VotersOutgoing are the voters of the old half; empty unless joint.
+	VotersOutgoing []uint64 `json:"voters_outgoing,omitempty"`
+
+	// LearnersNext are voters of the old half that become learners on leaving the
+	// joint configuration.
+	LearnersNext []uint64 `json:"learners_next,omitempty"`
+
+	// AutoLeave says that the leader leaves the joint configuration by itself.
+	AutoLeave bool `json:"auto_leave"`
+}
+
+// SnapshotMetadata says which prefix of the log a snapshot stands for.
+type SnapshotMetadata struct {
+	ConfState ConfState `json:"conf_state"` // the configuration as of Index
+	Index     uint64    `json:"index"`      // the last entry it includes
+	Term      uint64    `json:"term"`       // that entry's term
+}
+
+// Snapshot is the state machine as of an entry (§7).
+type Snapshot struct {
+	Data     []byte           `json:"data,omitempty"` // the state, in the user's own encoding
+	Metadata SnapshotMetadata `json:"metadata"`
+}
+
+// Size returns the length of what Marshal returns.
+func (cs *ConfState) Size() int {
+	n := 2
+	for _, id := range cs.Voters {
+		n += sizeNumber(id)
+	}
+	for _, id := range cs.Learners {
+		n += sizeNumber(id)
+	}
+	for _, id := range cs.VotersOutgoing {
+		n += sizeNumber(id)
+	}
+	for _, id := range cs.LearnersNext {
+		n += sizeNumber(id)
+	}
+	return n
+}
+
+// Marshal encodes a configuration. The error is always nil.
+func (cs *ConfState) Marshal() ([]byte, error) {
+	return cs.MarshalAppend(make([]byte, 0, cs.Size())), nil
+}
+
+// MarshalAppend appends what Marshal returns to b.
+func (cs *ConfState) MarshalAppend(b []byte) []byte {
+	for _, id := range cs.Voters {
+		b = appendNumber(b, 1, id)
+	}
+	for _, id := range cs.Learners {
+		b = appendNumber(b, 2, id)
+	}
+	for _, id := range cs.VotersOutgoing {
+		b = appendNumber(b, 3, id)
+	}
+	for _, id := range cs.LearnersNext {
+		b = appendNumber(b, 4, id)
+	}
+	b = appendBool(b, 5, cs.AutoLeave)
+	return b
+}
+
+// Unmarshal decodes data into the configuration, on top of what it holds.
+func (cs *ConfState) Unmarshal(data []byte) error {
+	in := reader{b: data}
+	cs.decode(&in)
+	return in.err
+}
+
+func (cs *ConfState) decode(in *reader) {
+	for tag, ok := in.next(); ok; tag, ok = in.next() {
+		switch tag {
+		case 1<<3 | uint64(varintType), 1<<3 | uint64(bytesType):
+			in.numbers(&cs.Voters, tag)
+		case 2<<3 | uint64(varintType), 2<<3 | uint64(bytesType):
+			in.numbers(&cs.Learners, tag)
+		case 3<<3 | uint64(varintType), 3<<3 | uint64(bytesType):
+			in.numbers(&cs.VotersOutgoing, tag)
+		case 4<<3 | uint64(varintType), 4<<3 | uint64(bytesType):
+			in.numbers(&cs.LearnersNext, tag)
+		case 5<<3 | uint64(varintType):
+			cs.AutoLeave = in.bool()
+		default:
+			in.skip(tag, 5)
+		}
+	}
+}
+
+// Reset empties the configuration.
+func (cs *ConfState) Reset() { *cs = ConfState{} }
+
+// String lists the fields that are set.
+func (cs *ConfState) String() string {
+	var w text
+	cs.describe(&w)
+	return w.String()
+}
+
+func (cs *ConfState) describe(w *text) {
+	for _, id := range cs.Voters {
+		w.element("voters", id)
+	}
+	for _, id := range cs.Learners {
+		w.element("learners", id)
+	}
+	for _, id := range cs.VotersOutgoing {
+		w.element("voters_outgoing", id)
+	}
+	for _, id := range cs.LearnersNext {
+		w.element("learners_next", id)
+	}
+	w.bool("auto_leave", cs.AutoLeave)
+}
+
+// Size returns the length of what Marshal returns.
+func (sm *SnapshotMetadata) Size() int {
+	return sizeBytes(sm.ConfState.Size()) + sizeNumber(sm.Index) + sizeNumber(sm.Term)
+}
+
+// Marshal encodes the metadata. The error is always nil.
+func (sm *SnapshotMetadata) Marshal() ([]byte, error) {
+	return sm.MarshalAppend(make([]byte, 0, sm.Size())), nil
+}
+
+// MarshalAppend appends what Marshal returns to b.
+func (sm *SnapshotMetadata) MarshalAppend(b []byte) []byte {
+	b = sm.ConfState.MarshalAppend(appendHeader(b, 1, sm.ConfState.Size()))
+	b = appendNumber(b, 2, sm.Index)
+	b = appendNumber(b, 3, sm.Term)
+	return b
+}
+
+// Unmarshal decodes data into the metadata, on top of what it holds.
+func (sm *SnapshotMetadata) Unmarshal(data []byte) error {
+	in := reader{b: data}
+	sm.decode(&in)
+	return in.err
+}
+
+func (sm *SnapshotMetadata) decode(in *reader) {
+	for tag, ok := in.next(); ok; tag, ok = in.next() {
+		switch tag {
+		case 1<<3 | uint64(bytesType):
+			in.embedded(sm.ConfState.decode)
+		case 2<<3 | uint64(varintType):
+			sm.Index = in.varint()
+		case 3<<3 | uint64(varintType):
+			sm.Term = in.varint()
+		default:
+			in.skip(tag, 3)
+		}
+	}
+}
+
+// Reset empties the metadata.
+func (sm *SnapshotMetadata) Reset() { *sm = SnapshotMetadata{} }
+
+// String lists the fields that are set.
+func (sm *SnapshotMetadata) String() string {
+	var w text
+	sm.describe(&w)
+	return w.String()
+}
+
+func (sm *SnapshotMetadata) describe(w *text) {
+	w.embedded("conf_state", sm.ConfState.describe)
+	w.number("index", sm.Index)
+	w.number("term", sm.Term)
+}
+
+// Size returns the length of what Marshal returns.
+func (s *Snapshot) Size() int {
+	return sizeOptional(s.Data) + sizeBytes(s.Metadata.Size())
+}
+
+// Marshal encodes a snapshot. The error is always nil.
+func (s *Snapshot) Marshal() ([]byte, error) {
+	return s.MarshalAppend(make([]byte, 0, s.Size())), nil
+}
+
+// MarshalAppend appends what Marshal returns to b.
+func (s *Snapshot) MarshalAppend(b []byte) []byte {
+	b = appendOptional(b, 1, s.Data)
+	b = s.Metadata.MarshalAppend(appendHeader(b, 2, s.Metadata.Size()))
+	return b
+}
+
+// Unmarshal decodes data into the snapshot, on top of what it holds.
+func (s *Snapshot) Unmarshal(data []byte) error {
+	in := reader{b: data}
+	s.decode(&in)
+	return in.err
+}
+
+func (s *Snapshot) decode(in *reader) {
+	for tag, ok := in.next(); ok; tag, ok = in.next() {
+		switch tag {
+		case 1<<3 | uint64(bytesType):
+			s.Data = in.bytes()
+		case 2<<3 | uint64(bytesType):
+			in.embedded(s.Metadata.decode)
+		default:
+			in.skip(tag, 2)
+		}
+	}
+}
+
+// Reset empties the snapshot.
+func (s *Snapshot) Reset() { *s = Snapshot{} }
+
+// String lists the fields that are set.
+func (s *Snapshot) String() string {
+	var w text
+	s.describe(&w)
+	return w.String()
+}
+
+func (s *Snapshot) describe(w *text) {
+	w.bytes("data", s.Data)
+	w.embedded("metadata", s.Metadata.describe)
+}

@@ -1,0 +1,69 @@
+// HardState: what a node must not forget.
+//
+//	Figure 2, "Persistent state"
+
+package raftpb
+
+// HardState is what must be durable before a node answers anyone (Figure 2).
+// Commit is there for a quicker start only: it may be lost without harm.
+type HardState struct {
+	Term   uint64 `json:"term"`   // the latest term the node has seen
+	Vote   uint64 `json:"vote"`   // who got its vote in Term, or 0
+	Commit uint64 `json:"commit"` // the highest index it knew to be committed
+}
+
+// Size returns the length of what Marshal returns.
+func (hs *HardState) Size() int {
+	return sizeNumber(hs.Term) + sizeNumber(hs.Vote) + sizeNumber(hs.Commit)
+}
+
+// Marshal encodes a hard state. The error is always nil.
+func (hs *HardState) Marshal() ([]byte, error) {
+	return hs.MarshalAppend(make([]byte, 0, hs.Size())), nil
+}
+
+// MarshalAppend appends what Marshal returns to b.
+func (hs *HardState) MarshalAppend(b []byte) []byte {
+	b = appendNumber(b, 1, hs.Term)
+	b = appendNumber(b, 2, hs.Vote)
+	b = appendNumber(b, 3, hs.Commit)
+	return b
+}
+
+// Unmarshal decodes data into the hard state, on top of what it holds.
+func (hs *HardState) Unmarshal(data []byte) error {
+	in := reader{b: data}
+	hs.decode(&in)
+	return in.err
+}
+
+func (hs *HardState) decode(in *reader) {
+	for tag, ok := in.next(); ok; tag, ok = in.next() {
+		switch tag {
+		case 1<<3 | uint64(varintType):
+			hs.Term = in.varint()
+		case 2<<3 | uint64(varintType):
+			hs.Vote = in.varint()
+		case 3<<3 | uint64(varintType):
+			hs.Commit = in.varint()
+		default:
+			in.skip(tag, 3)
+		}
+	}
+}
+
+// Reset empties the hard state.
+func (hs *HardState) Reset() { *hs = HardState{} }
+
+// String lists the fields that are set.
+func (hs *HardState) String() string {
+	var w text
+	hs.describe(&w)
+	return w.String()
+}
+
+func (hs *HardState) describe(w *text) {
+	w.number("term", hs.Term)
+	w.number("vote", hs.Vote)
+	w.number("commit", hs.Commit)
+}
