@@ -45,7 +45,7 @@ func (r *raft) switchToConfig(cfg tracker.Config, progress tracker.ProgressMap) 
 	r.trk.Config = cfg
 	r.trk.Progress = progress
 	r.indexPeers()
-	r.logger.Infof("node %x switched to configuration %v", r.id, &r.trk.Config)
+	r.logger.Infof("node %x switched to configuration %v", r.id, r.trk.Config)
 
 	cs := r.trk.ConfState()
 	if r.role != StateLeader {
@@ -101,7 +101,7 @@ func (r *raft) appliedTo(index, size uint64) {
 		r.logger.Debugf("node %x cannot leave the joint configuration yet: %v", r.id, err)
 		return
 	}
-	r.logger.Infof("node %x leaves the joint configuration %v", r.id, &r.trk.Config)
+	r.logger.Infof("node %x leaves the joint configuration %v", r.id, r.trk.Config)
 }
 
 // hasUnappliedConfChange reports whether a committed entry that is not applied

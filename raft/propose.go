@@ -76,7 +76,7 @@ func (r *raft) refuseConfChanges(entries []pb.Entry) ([]pb.Entry, uint64) {
 			pending = index
 			continue
 		}
-		r.logger.Infof("node %x refused a change of membership at %d: %s (configuration %v)", r.id, index, reason, &r.trk.Config)
+		r.logger.Infof("node %x refused a change of membership at %d: %s (configuration %v)", r.id, index, reason, r.trk.Config)
 		if !ours {
 			entries, ours = append([]pb.Entry(nil), entries...), true
 		}

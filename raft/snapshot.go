@@ -106,7 +106,7 @@ func (r *raft) restore(s pb.Snapshot) bool {
 	r.log.restore(s)
 	r.trk = empty
 	r.mustMatch(cs, r.switchToConfig(cfg, progress))
-	r.logger.Infof("node %x takes the snapshot at %v with configuration %v", r.id, id, &r.trk.Config)
+	r.logger.Infof("node %x takes the snapshot at %v with configuration %v", r.id, id, r.trk.Config)
 	return true
 }
 

@@ -34,7 +34,7 @@ type Config struct {
 }
 
 // String describes the configuration in a line.
-func (c *Config) String() string {
+func (c Config) String() string {
 	var b strings.Builder
 	b.WriteString("voters=" + c.Voters.String())
 	if c.Learners != nil {
