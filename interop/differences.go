@@ -1,0 +1,47 @@
+// Differences: all that our library does otherwise than etcd's v3.6.0, on purpose.
+
+package interop
+
+// Difference is one thing that programs can notice, and why it is so.
+type Difference struct {
+	Name  string // what it is about
+	Etcd  string // what go.etcd.io/raft/v3 v3.6.0 does
+	Ours  string // what we do
+	Why   string // the reason
+	Shown string // the test that shows it, in differences_test.go
+}
+
+// Differences lists them all. Whatever else differs is a bug.
+var Differences = []Difference{
+	{
+		Name: "reads of a single voter that has not committed in its term",
+		Etcd: "are answered at once, from the commit index it started with",
+		Ours: "wait until an entry of its term is committed, like those of any other leader",
+		Why: "A commit index is not synced. After a power cut the one on disk can be older than what " +
+			"the node had acknowledged, and a read answered from it would be stale (diss. §6.4, step 1).",
+		Shown: "TestSingleVoterPostponesReads",
+	},
+	{
+		Name: "a read whose context is already waiting",
+		Etcd: "is not queued again: the answer is the commit index of the first request, and " +
+			"may be confirmed by heartbeats that were sent before the second",
+		Ours: "is a new read, with the commit index of now, confirmed only by heartbeats sent after it",
+		Why: "A program that sends a read again, after a timeout, may have seen newer writes in between; " +
+			"the old answer would hide them. etcd's library does the same since v3.7.",
+		Shown: "TestReadSentAgainIsNewRead",
+	},
+	{
+		Name:  "the source of election timeouts",
+		Etcd:  "is crypto/rand",
+		Ours:  "is Config.Rand, a field that etcd's has not; nil means math/rand/v2's global source",
+		Why:   "Simulations need to be repeatable, and this draw is the only chance in the library.",
+		Shown: "TestRandDecidesTimeouts",
+	},
+	{
+		Name:  "MaxSizePerMsg 0 together with MaxCommittedSizePerReady 0",
+		Etcd:  "panics once an entry is committed",
+		Ours:  "means one entry per Ready",
+		Why:   "Each alone is legal and means one entry at a time; so should both.",
+		Shown: "TestZeroSizesMeanOneEntry",
+	},
+}
