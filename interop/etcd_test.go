@@ -28,7 +28,11 @@ type dice struct {
 
 var loaded = &dice{}
 
-func init() { rand.Reader = loaded }
+func init() {
+	rand.Reader = loaded
+	theirs.SetLogger(silent{}) // MemoryStorage has no other
+	raft.SetLogger(silent{})
+}
 
 // Read fills p with the big-endian next.
 func (d *dice) Read(p []byte) (int, error) {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -443,13 +444,14 @@ func TestChangesInWordsAreReadAlike(t *testing.T) {
 	seeds(t, 5000, 200_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		tokens := []string{
-			"v1", "l2", "r3", "u4", "v", "", "x5", "v-1", "v18446744073709551615", "v18446744073709551616",
-			"r0x1", "l+3", "v01", "V1", " ", "v1,r2", "é1", "u 1",
+			"v1", "l2", "r3", "u4", "v", "x5", "v-1", "v18446744073709551615", "v18446744073709551616",
+			"r0x1", "l+3", "v01", "V1", "v1,r2", "é1",
 		}
-		var text string
+		var words []string // between single blanks: ours takes any white space, see Differences
 		for range s.IntN(4) {
-			text += tokens[s.IntN(len(tokens))] + []string{" ", "  ", "", " "}[s.IntN(4)]
+			words = append(words, tokens[s.IntN(len(tokens))])
 		}
+		text := strings.Join(words, " ")
 		our, ourErr := pb.ConfChangesFromString(text)
 		their, theirErr := theirpb.ConfChangesFromString(text)
 		if (ourErr == nil) != (theirErr == nil) {

@@ -520,8 +520,8 @@ func (w *world) apply(m *member, entries []pb.Entry) {
 func (w *world) compact(m *member, o op) {
 	snap, err := m.store.Snapshot()
 	must(err)
-	if m.applied <= snap.Metadata.Index {
-		return
+	if m.applied <= snap.Metadata.Index || m.applied != m.node.status().applied {
+		return // nothing new, or the node does not know yet what was applied
 	}
 	cs := m.confState
 	w.guard(m, "compact", func() {
