@@ -1,0 +1,116 @@
+// Snapshots: from disk to disk, neither side holds one in memory.
+//
+//	§7 (InstallSnapshot)
+//
+// POST /raft/snapshot carries the MsgSnap, after its length, then the state as
+// it lies on disk. 204 says that the receiver has it.
+
+package rafthttp
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	pb "example.com/raftexample/raft/raftpb"
+)
+
+// sendSnapshot sends a snapshot in the background, one at a time to each peer.
+// Raft hears of the outcome exactly once.
+func (t *Transport) sendSnapshot(p *peer, m pb.Message) {
+	p.mu.Lock()
+	busy := p.sending || p.finished
+	p.sending = true
+	p.mu.Unlock()
+	if busy {
+		go t.Raft.ReportSnapshot(p.id, false)
+		return
+	}
+
+	t.wg.Add(1)
+	go func() {
+		defer t.wg.Done()
+		err := t.postSnapshot(p, m)
+		if err != nil {
+			t.Logger.Warn("snapshot not sent", "node", t.ID, "peer", p.id, "index", m.Snapshot.Metadata.Index, "err", err)
+		} else {
+			t.Logger.Info("snapshot sent", "node", t.ID, "peer", p.id, "index", m.Snapshot.Metadata.Index)
+		}
+		p.mu.Lock()
+		p.sending = false
+		p.mu.Unlock()
+		t.Raft.ReportSnapshot(p.id, err == nil)
+	}()
+}
+
+func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
+	state, err := t.Raft.OpenSnapshot(m)
+	if err != nil {
+		return err
+	}
+	prefix := m.MarshalAppend(binary.AppendUvarint(nil, uint64(m.Size())))
+	body := io.MultiReader(bytes.NewReader(prefix), state)
+	req, err := t.newRequest(p.ctx, p, "/raft/snapshot", body)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	if t.OnSent != nil {
+		t.OnSent(m.Type)
+	}
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
+	return errors.Join(refusal(resp), state.Close())
+}
+
+// serveSnapshot takes a snapshot.
+func (t *Transport) serveSnapshot(w http.ResponseWriter, req *http.Request) {
+	from, ok := t.admit(w, req)
+	if !ok {
+		return
+	}
+	body := bufio.NewReaderSize(&timedReader{
+		r: req.Body, control: http.NewResponseController(w),
+	}, 256<<10)
+	m, err := (&messageReader{r: body}).next()
+	if err == nil {
+		err = check(&m, from, t.ID)
+	}
+	if err == nil && m.Type != pb.MsgSnap {
+		err = fmt.Errorf("%w: /raft/snapshot takes a MsgSnap, not a %v", errMessage, m.Type)
+	}
+	if err != nil {
+		t.logRefusal(req, err)
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if t.OnReceived != nil {
+		t.OnReceived(m.Type)
+	}
+	if err := t.Raft.ReceiveSnapshot(req.Context(), m, body); err != nil {
+		t.Logger.Warn("snapshot not received", "node", t.ID, "peer", from, "index", m.Snapshot.Metadata.Index, "err", err)
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// timedReader gives each read a deadline: a transfer may take long, but must go
+// on.
+type timedReader struct {
+	r       io.Reader
+	control *http.ResponseController
+}
+
+func (t *timedReader) Read(b []byte) (int, error) {
+	if err := t.control.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
+		return 0, err
+	}
+	return t.r.Read(b)
+}
