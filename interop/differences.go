@@ -31,6 +31,42 @@ var Differences = []Difference{
 		Shown: "TestReadSentAgainIsNewRead",
 	},
 	{
+		Name: "reads that wait for the first commit of a term, when leadership is lost",
+		Etcd: "wait on, and are taken up should the node lead again",
+		Ours: "are lost with the leadership, like all reads under way",
+		Why: "All that only a leader has is dropped in one place when it stops leading; a program " +
+			"has to send reads again anyway, since those under way are lost in both.",
+		Shown: "TestPostponedReadsEndWithLeadership",
+	},
+	{
+		Name:  "a change of membership that MaxUncommittedEntriesSize does not admit",
+		Etcd:  "is dropped, but counts as pending: the next change is refused until something later is applied",
+		Ours:  "is dropped without a trace",
+		Why:   "What is not in the log cannot be pending.",
+		Shown: "TestDroppedChangeLeavesNoTrace",
+	},
+	{
+		Name:  "a MsgTransferLeader that was passed on and reaches a follower",
+		Etcd:  "panics there, since it has a term by then",
+		Ours:  "is passed on once more",
+		Why:   "No message of a peer, however late, may stop a node.",
+		Shown: "TestTransferIsPassedOnTwice",
+	},
+	{
+		Name:  "encodings that protobuf itself calls malformed: a varint above 64 bits, a field number above 2^29-1",
+		Etcd:  "are accepted here and there, cut to fit",
+		Ours:  "are refused",
+		Why:   "No encoder writes them; bytes that were damaged should not pass.",
+		Shown: "TestMalformedFieldsAreRefused",
+	},
+	{
+		Name:  "ConfChangesFromString",
+		Etcd:  "wants single blanks between changes",
+		Ours:  "takes any white space",
+		Why:   "It reads what people type.",
+		Shown: "TestChangesBetweenAnyWhiteSpace",
+	},
+	{
 		Name:  "the source of election timeouts",
 		Etcd:  "is crypto/rand",
 		Ours:  "is Config.Rand, a field that etcd's has not; nil means math/rand/v2's global source",

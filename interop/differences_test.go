@@ -10,6 +10,8 @@ import (
 	"math"
 	"testing"
 
+	theirpb "go.etcd.io/raft/v3/raftpb"
+
 	"example.com/raftexample/raft"
 	pb "example.com/raftexample/raft/raftpb"
 )
@@ -171,5 +173,110 @@ func TestZeroSizesMeanOneEntry(t *testing.T) {
 	}
 	if sizes, panicked := batches(ours{}); panicked || fmt.Sprint(sizes) != "[0 0 1 1 1]" {
 		t.Errorf("ours gave batches of %v, panic: %t", sizes, panicked)
+	}
+}
+
+// A read of a leader that loses its leadership before its first commit, and wins
+// it back.
+func TestPostponedReadsEndWithLeadership(t *testing.T) {
+	answers := func(eng engine) int {
+		c := newCluster(t, plainPlan(3), eng)
+		m := c.member(1)
+		must(m.node.Campaign())
+		for m.node.status().role != raft.StateLeader.String() {
+			c.pump(m)
+			net := c.net
+			c.net = nil
+			for _, data := range net {
+				c.deliver(data)
+			}
+			c.pump(c.member(2))
+		}
+		m.node.ReadIndex([]byte("r"))
+		must(m.node.Step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 3, Commit: 1}))
+		c.net = nil
+		c.elect(1)
+		return len(m.reads)
+	}
+	if n := answers(etcd{}); n != 1 {
+		t.Errorf("etcd's answered %d times: what we differ from is gone", n)
+	}
+	if n := answers(ours{}); n != 0 {
+		t.Errorf("ours answered %d times", n)
+	}
+}
+
+// A change that is too large now, and one that is not, right after it.
+func TestDroppedChangeLeavesNoTrace(t *testing.T) {
+	second := func(eng engine) pb.EntryType {
+		p := plainPlan(1)
+		p.config.MaxUncommittedEntriesSize = 30
+		c := newCluster(t, p, eng)
+		c.elect(1)
+		n := c.member(1).node
+		must(n.Propose(make([]byte, 15)))
+		large := pb.ConfChange{Type: pb.ConfChangeUpdateNode, NodeID: 1, Context: make([]byte, 100)}
+		if err := n.ProposeConfChange(large); err == nil {
+			t.Fatalf("%s took a change beyond the limit", eng.name())
+		}
+		// Nothing is in the log at its place, yet.
+		must(n.ProposeConfChange(pb.ConfChangeV2{Changes: []pb.ConfChangeSingle{{Type: pb.ConfChangeUpdateNode}}}))
+		c.settle()
+		h := c.member(1).history
+		return h[len(h)-1].Type
+	}
+	if typ := second(etcd{}); typ != pb.EntryNormal {
+		t.Errorf("etcd's appended %v: what we differ from is gone", typ)
+	}
+	if typ := second(ours{}); typ == pb.EntryNormal {
+		t.Error("ours refused a change because of one that it had dropped")
+	}
+}
+
+// A transfer that comes with a term, from a node that passed it on.
+func TestTransferIsPassedOnTwice(t *testing.T) {
+	step := func(eng engine) (passedOn bool, panicked any) {
+		c := newCluster(t, plainPlan(3), eng)
+		c.elect(1)
+		m := c.member(2)
+		defer func() { panicked = recover() }()
+		must(m.node.Step(pb.Message{Type: pb.MsgTransferLeader, From: 3, To: 2, Term: 2}))
+		for _, msg := range m.node.Ready().Messages {
+			passedOn = passedOn || msg.Type == pb.MsgTransferLeader && msg.To == 1 && msg.From == 3
+		}
+		return passedOn, nil
+	}
+	if _, panicked := step(etcd{}); panicked == nil {
+		t.Error("etcd's did not panic: what we differ from is gone")
+	}
+	if passedOn, panicked := step(ours{}); !passedOn || panicked != nil {
+		t.Errorf("ours passed it on: %t, panic: %v", passedOn, panicked)
+	}
+}
+
+// A varint of 65 bits, and a field number that does not exist.
+func TestMalformedFieldsAreRefused(t *testing.T) {
+	for _, data := range [][]byte{
+		{0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
+		{0x80, 0x80, 0x80, 0x80, 0x10, 0x00},
+	} {
+		var our pb.Entry
+		var their theirpb.Entry
+		if err := their.Unmarshal(data); err != nil {
+			t.Errorf("etcd's refuses %x: %v: what we differ from is gone", data, err)
+		}
+		if err := our.Unmarshal(data); err == nil {
+			t.Errorf("ours reads %x as %v", data, &our)
+		}
+	}
+}
+
+func TestChangesBetweenAnyWhiteSpace(t *testing.T) {
+	const text = " v1\tl2  r3\n"
+	if changes, err := theirpb.ConfChangesFromString(text); err == nil {
+		t.Errorf("etcd's reads %v: what we differ from is gone", changes)
+	}
+	if changes, err := pb.ConfChangesFromString(text); err != nil || len(changes) != 3 {
+		t.Errorf("ours reads %v, %v", changes, err)
 	}
 }

@@ -58,6 +58,9 @@ func (w *world) forge(m *member, o op) pb.Message {
 	if rnd.IntN(8) == 0 {
 		msg.From = []uint64{raft.LocalAppendThread, raft.LocalApplyThread, m.id}[rnd.IntN(3)]
 	}
+	if msg.From != m.id && (msg.Type == pb.MsgStorageAppendResp || msg.Type == pb.MsgStorageApplyResp) {
+		msg.From = m.id // not the thread itself: a disk that lies is beyond what is promised
+	}
 	w.forgeContent(&msg, rnd, near)
 	return msg
 }
@@ -144,6 +147,11 @@ func (w *world) distort(m *pb.Message, rnd *rand.Rand) {
 			m.Entries = m.Entries[:rnd.IntN(len(m.Entries))]
 		}
 	case 8: // as it was: sent twice
+	}
+	for i := range m.Entries {
+		if m.Type == pb.MsgApp {
+			m.Entries[i].Index = m.Index + 1 + uint64(i) // entries always follow each other
+		}
 	}
 }
 

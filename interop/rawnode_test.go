@@ -47,3 +47,21 @@ func TestQuarrellingClusterDoesWhatEtcdsDoes(t *testing.T) {
 		mustAgree(t, seed, p, quarrelsome.draw(rnd, 800, members), allOurs, allTheirs)
 	})
 }
+
+// Reads that come before the first commit of a term are answered alike, as long as
+// their leader leads.
+func TestPostponedReadsAreWhatEtcdsAre(t *testing.T) {
+	quiet := calm
+	for _, k := range []kind{opTick, opTickMany, opTickQuiesced, opCampaign, opTransfer, opRestart, opForgetLeader} {
+		quiet[k] = 0
+	}
+	quiet[opReadIndex] = 30
+	seeds(t, 200, 10_000, func(seed uint64) {
+		rnd := newRand(seed)
+		members := 1 + rnd.IntN(4)
+		p := drawPlan(rnd, members)
+		p.postpones, p.bootstrap = true, false
+		script := append([]op{{kind: opCampaign}}, quiet.draw(rnd, 200, members)...)
+		mustAgree(t, seed, p, script, allOurs, allTheirs)
+	})
+}

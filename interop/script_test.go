@@ -183,21 +183,21 @@ func mustAgree(t *testing.T, seed uint64, p plan, script []op, a, b func(id uint
 		seed, p, seed, t.Name(), b(1).name(), &story, d.at, diffLines(d, a(1).name(), b(1).name()))
 }
 
-// diffLines shows the lines of d that differ.
+// diffLines shows the lines of d from the first that differs to the last.
 func diffLines(d *difference, nameA, nameB string) string {
 	a, b := strings.Split(d.a, "\n"), strings.Split(d.b, "\n")
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
 	var out strings.Builder
-	for i := range max(len(a), len(b)) {
-		var la, lb string
-		if i < len(a) {
-			la = a[i]
-		}
-		if i < len(b) {
-			lb = b[i]
-		}
-		if la != lb {
-			fmt.Fprintf(&out, "  %s: %s\n  %s: %s\n", nameA, la, nameB, lb)
-		}
+	for _, line := range a {
+		fmt.Fprintf(&out, "  %s: %s\n", nameA, line)
+	}
+	for _, line := range b {
+		fmt.Fprintf(&out, "  %s: %s\n", nameB, line)
 	}
 	return out.String()
 }
