@@ -121,15 +121,15 @@ func (ms *MemoryStorage) ApplySnapshot(snap pb.Snapshot) error {
 // CreateSnapshot records that the state machine as of entry i is data, and
 // returns the snapshot. A nil cs keeps the configuration of the last one. The
 // log stays; Compact shortens it. It gives ErrSnapOutOfDate unless i is above
-// the last snapshot, and panics when i is beyond the last index.
+// the last snapshot, and panics when the log does not hold i.
 func (ms *MemoryStorage) CreateSnapshot(i uint64, cs *pb.ConfState, data []byte) (pb.Snapshot, error) {
 	ms.Lock()
 	defer ms.Unlock()
 	if i <= ms.snapshot.Metadata.Index {
 		return pb.Snapshot{}, ErrSnapOutOfDate
 	}
-	if i > ms.lastIndex() {
-		panic(fmt.Sprintf("raft: snapshot at %d wanted, the last index is %d", i, ms.lastIndex()))
+	if i < ms.base.index || i > ms.lastIndex() {
+		panic(fmt.Sprintf("raft: snapshot at %d wanted, the log is [%d, %d]", i, ms.base.index, ms.lastIndex()))
 	}
 	term := ms.base.term // a snapshot of the very base, when it was compacted already
 	if i > ms.base.index {

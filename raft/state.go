@@ -105,10 +105,6 @@ type SoftState struct {
 	RaftState StateType // this node's role
 }
 
-func (s *SoftState) equal(other *SoftState) bool {
-	return s.Lead == other.Lead && s.RaftState == other.RaftState
-}
-
 // newRaft starts a node from what its Storage holds: as a follower of nobody,
 // in the stored term. It panics on a configuration or a storage that is wrong.
 func newRaft(c *Config) *raft {

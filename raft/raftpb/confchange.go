@@ -151,7 +151,10 @@ const confChangeLetters = "vrul"
 // voter 1 and learner 2, removes 3 and updates 4.
 func ConfChangesFromString(s string) ([]ConfChangeSingle, error) {
 	var changes []ConfChangeSingle
-	for _, token := range strings.Fields(s) {
+	if s = strings.TrimSpace(s); s == "" {
+		return nil, nil
+	}
+	for token := range strings.SplitSeq(s, " ") {
 		if len(token) < 2 {
 			return nil, fmt.Errorf("raftpb: change %q is not a letter and an id", token)
 		}
