@@ -1,0 +1,116 @@
+// Command sidebyside does the same work with our library and with etcd's, turn by
+// turn in one process, and prints what each took.
+//
+//	go run ./sidebyside [-rounds 5] [-time 200ms] [-run substring]
+//
+// A ratio below 1 means that ours takes less. Of the rounds, the quickest counts:
+// what disturbs a measurement only ever makes it slower. A row that misses its
+// limit is marked, and then the command fails.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	ours "example.com/raftexample/interop/sidebyside/ours"
+	theirs "example.com/raftexample/interop/sidebyside/theirs"
+)
+
+//go:generate go run swap.go
+
+// limit is the most that ours may take, relative to etcd's.
+type limit struct{ time, allocs float64 }
+
+// limits are those of each kind of row; overall are those of the geometric mean.
+var (
+	limits = map[ours.Kind]limit{
+		ours.Consensus: {1, 1},
+		ours.Encode:    {1.1, 1},
+		ours.Decode:    {1, 1},
+		ours.DecodeApp: {0.8, 0.1},
+	}
+	overall = limit{0.7, 0.5}
+)
+
+// cost is what one operation took.
+type cost struct {
+	nanos  float64
+	allocs float64
+	bytes  float64
+}
+
+func main() {
+	testing.Init()
+	rounds := flag.Int("rounds", 5, "how often each row is measured")
+	duration := flag.Duration("time", 200*time.Millisecond, "how long each measurement takes")
+	filter := flag.String("run", "", "only rows whose name contains this")
+	flag.Parse()
+	if err := flag.Set("test.benchtime", duration.String()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	if !compare(os.Stdout, *rounds, *filter) {
+		os.Exit(1)
+	}
+}
+
+// compare measures and prints all rows whose name contains filter, and reports
+// whether all limits were kept.
+func compare(out io.Writer, rounds int, filter string) bool {
+	fmt.Fprintf(out, "%-34s %10s %10s %6s  %8s %8s %6s  %9s %9s\n",
+		"", "ours ns", "etcd ns", "ratio", "ours al.", "etcd al.", "ratio", "ours B", "etcd B")
+	kept := true
+	var logTime, logAllocs float64
+	var n int
+	theirRows := theirs.Rows()
+	for i, row := range ours.Rows() {
+		if !strings.Contains(row.Name, filter) {
+			continue
+		}
+		our, their := measure(rounds, row.Run, theirRows[i].Run)
+		timeRatio, allocRatio := our.nanos/their.nanos, ratio(our.allocs, their.allocs)
+		mark := ""
+		if l := limits[row.Kind]; timeRatio > l.time || allocRatio > l.allocs {
+			mark, kept = fmt.Sprintf("  over %.1f, %.1f", l.time, l.allocs), false
+		}
+		fmt.Fprintf(out, "%-34s %10.0f %10.0f %6.2f  %8.0f %8.0f %6.2f  %9.0f %9.0f%s\n", row.Name,
+			our.nanos, their.nanos, timeRatio, our.allocs, their.allocs, allocRatio, our.bytes, their.bytes, mark)
+		logTime += math.Log(timeRatio)
+		logAllocs += math.Log(allocRatio)
+		n++
+	}
+	timeMean, allocMean := math.Exp(logTime/float64(n)), math.Exp(logAllocs/float64(n))
+	fmt.Fprintf(out, "%-34s %10s %10s %6.2f  %8s %8s %6.2f\n", "geometric mean", "", "", timeMean, "", "", allocMean)
+	return kept && timeMean <= overall.time && allocMean <= overall.allocs
+}
+
+// ratio is that of two counts of allocations. Where one of them is 0 it is taken
+// for 1/16, so that removing the last allocation counts for much but not for all.
+func ratio(our, their float64) float64 {
+	if our == 0 && their == 0 {
+		return 1
+	}
+	return max(our, 1.0/16) / max(their, 1.0/16)
+}
+
+// measure runs both in turns and returns the least of each.
+func measure(rounds int, ours, theirs func(*testing.B)) (our, their cost) {
+	our, their = cost{math.Inf(1), math.Inf(1), math.Inf(1)}, cost{math.Inf(1), math.Inf(1), math.Inf(1)}
+	for range rounds {
+		our.least(testing.Benchmark(ours))
+		their.least(testing.Benchmark(theirs))
+	}
+	return our, their
+}
+
+func (c *cost) least(r testing.BenchmarkResult) {
+	c.nanos = min(c.nanos, float64(r.T.Nanoseconds())/float64(r.N))
+	c.allocs = min(c.allocs, float64(r.AllocsPerOp()))
+	c.bytes = min(c.bytes, float64(r.AllocedBytesPerOp()))
+}
