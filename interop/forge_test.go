@@ -55,11 +55,11 @@ func (w *world) forge(m *member, o op) pb.Message {
 	if msg.Type == pb.MsgApp && rnd.IntN(2) == 0 {
 		msg.LogTerm, _ = m.store.Term(msg.Index) // 0 if it has none: then it is refused
 	}
-	if rnd.IntN(8) == 0 {
-		msg.From = []uint64{raft.LocalAppendThread, raft.LocalApplyThread, m.id}[rnd.IntN(3)]
-	}
-	if msg.From != m.id && (msg.Type == pb.MsgStorageAppendResp || msg.Type == pb.MsgStorageApplyResp) {
-		msg.From = m.id // not the thread itself: a disk that lies is beyond what is promised
+	switch msg.Type {
+	case pb.MsgHup, pb.MsgBeat, pb.MsgUnreachable, pb.MsgSnapStatus, pb.MsgCheckQuorum:
+		if rnd.IntN(2) == 0 { // then it passes; other threads' messages would be lies of our own disk
+			msg.From = raft.LocalAppendThread - rnd.Uint64N(2)
+		}
 	}
 	w.forgeContent(&msg, rnd, near)
 	return msg
