@@ -1,0 +1,198 @@
+// The data directory: whose it is, and what it remembers beside the log.
+//
+//	raftexample-1/
+//	  lock          held by the process that uses the directory
+//	  member.json   format, cluster, member, incarnation; the peers' incarnations
+//	  wal/          the log
+//	  snap/         snapshots
+//
+// A directory draws a random number when it is made, its incarnation, and peers
+// remember each other's. So a member that comes back with an empty directory,
+// and would have forgotten its votes, is told apart from the one they knew.
+//
+// Start at openDataDir.
+
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"example.com/raftexample/raft/rafthttp"
+	"example.com/raftexample/raft/vfs"
+)
+
+// dataFormat is the version of the directory's layout.
+const dataFormat = 1
+
+// hexID is a random 64-bit number, 16 hexadecimal digits in JSON.
+type hexID uint64
+
+func (h hexID) String() string { return rafthttp.FormatID(uint64(h)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (h hexID) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *hexID) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(string(text), 16, 64)
+	*h = hexID(v)
+	return err
+}
+
+// identity is the content of member.json.
+type identity struct {
+	Format      int              `json:"format"`
+	Cluster     hexID            `json:"cluster"`
+	ID          uint64           `json:"id"`
+	Incarnation hexID            `json:"incarnation"`
+	Joined      bool             `json:"joined"`            // it came to a cluster that existed
+	Founders    []member         `json:"founders"`          // the members the cluster began with
+	Started     bool             `json:"started"`           // the log has something in it
+	Removed     bool             `json:"removed,omitempty"` // from its cluster
+	Peers       map[uint64]hexID `json:"peers"`             // incarnations of those we met
+}
+
+// dataDir is an open data directory.
+type dataDir struct {
+	fs   vfs.FS
+	path string
+	lock io.Closer
+
+	mu sync.Mutex
+	identity
+}
+
+// openDataDir locks the directory, which it creates if need be, and reads whose
+// it is. One that is new has an ID of 0.
+func openDataDir(fsys vfs.FS, path string) (*dataDir, error) {
+	if err := fsys.MkdirAll(path); err != nil {
+		return nil, fmt.Errorf("%w: choose another directory with --data-dir", err)
+	}
+	lock, err := fsys.Lock(filepath.Join(path, "lock"))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("%s is in use by another process: stop that one, or choose another directory with --data-dir", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: choose another directory with --data-dir", err)
+	}
+	d := &dataDir{fs: fsys, path: path, lock: lock}
+	if err := d.read(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+func (d *dataDir) file() string { return filepath.Join(d.path, "member.json") }
+
+func (d *dataDir) walDir() string { return filepath.Join(d.path, "wal") }
+
+func (d *dataDir) snapDir() string { return filepath.Join(d.path, "snap") }
+
+func (d *dataDir) read() error {
+	content, err := vfs.ReadFile(d.fs, d.file())
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.mustBeEmpty()
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(content, &d.identity); err != nil {
+		return fmt.Errorf("%s is damaged (%w): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file(), err)
+	}
+	if d.Format != dataFormat {
+		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, d.Format, dataFormat)
+	}
+	return nil
+}
+
+// mustBeEmpty refuses a log that has lost its member.json: it would be taken for
+// a new member's.
+func (d *dataDir) mustBeEmpty() error {
+	if _, err := d.fs.List(d.walDir()); err == nil {
+		return fmt.Errorf("%s has a log but no member.json: restore that from a copy, or choose another directory with --data-dir", d.path)
+	}
+	return nil
+}
+
+// isNew reports whether the directory belongs to nobody yet.
+func (d *dataDir) isNew() bool { return d.ID == 0 }
+
+// claim makes a new directory a member's, durably, before anyone hears of it.
+func (d *dataDir) claim(id identity) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id.Format = dataFormat
+	id.Incarnation = newIncarnation()
+	id.Peers = map[uint64]hexID{}
+	d.identity = id
+	if err := d.write(); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(filepath.Dir(filepath.Clean(d.path)))
+}
+
+// change changes what the directory says, durably.
+func (d *dataDir) change(f func(*identity)) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(&d.identity)
+	return d.write()
+}
+
+func (d *dataDir) write() error {
+	content, err := json.MarshalIndent(d.identity, "", "  ")
+	if err != nil {
+		return err
+	}
+	return vfs.WriteFile(d.fs, d.file(), append(content, '\n'))
+}
+
+// meet checks a peer's incarnation against what is remembered of it, and
+// remembers it, durably, if nothing was.
+func (d *dataDir) meet(id, incarnation uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known, met := d.Peers[id]
+	switch {
+	case !met:
+		d.Peers[id] = hexID(incarnation)
+		return d.write()
+	case uint64(known) != incarnation:
+		return fmt.Errorf("member %d was known as incarnation %s and now is %s: its data directory was replaced; %s",
+			id, known, hexID(incarnation), wipedRecipe(id))
+	}
+	return nil
+}
+
+// wipedRecipe says how a member whose data is gone comes back.
+func wipedRecipe(id uint64) string {
+	return fmt.Sprintf("remove it with curl -XDELETE http://CLIENT-URL/-/members/%d, then add it under a new id", id)
+}
+
+// incarnations returns a copy of what is remembered of the peers, and ourselves.
+func (d *dataDir) incarnations() map[uint64]hexID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[uint64]hexID{d.ID: d.Incarnation}
+	for id, incarnation := range d.Peers {
+		all[id] = incarnation
+	}
+	return all
+}
+
+func (d *dataDir) close() error { return d.lock.Close() }
+
+func newIncarnation() hexID {
+	var b [8]byte
+	rand.Read(b[:]) // never fails, says package crypto/rand
+	return hexID(binary.BigEndian.Uint64(b[:]))
+}

@@ -1,0 +1,505 @@
+// The store: a map, fed from the commit channel.
+//
+//	§8 (client interaction) · diss. ch. 6
+//
+// Start at run, the one goroutine that changes the map, then write, which waits
+// for it.
+//
+// What a state machine has to provide is little: apply entries in log order, with
+// the same outcome on every replica; hand over a copy of itself that can be
+// written out while it goes on; and become what such a copy says.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/raftpb"
+)
+
+// consensus is what the store needs of Raft.
+type consensus interface {
+	Propose(ctx context.Context, data []byte) error
+	Term() uint64   // as of the last Ready
+	Leader() uint64 // as of the last Ready; 0 if none is known
+	Overloaded() bool
+}
+
+// Limits on what waits, so that a cluster without a quorum costs no memory.
+const (
+	maxWaiting      = 4096
+	maxWaitingBytes = 16 << 20
+)
+
+// kvStore is the replicated map, with the writes that wait to be applied.
+type kvStore struct {
+	raft        consensus
+	member      uint64
+	incarnation uint64
+	metrics     *metrics
+
+	mu    sync.RWMutex
+	items *btree.Map[string, item]
+	index uint64 // the last entry applied
+	term  uint64 // that entry's term
+
+	applied atomic.Uint64 // index, to be read without the lock
+	changed chan struct{} // replaced and closed when applied has moved; under waitMu
+
+	waitMu   sync.Mutex
+	sequence uint64
+	waiting  int                 // writes that wait
+	bytes    int                 // and what they hold
+	ring     [maxWaiting]*waiter // by sequence
+}
+
+// item is a value and the index of the entry that wrote it.
+type item struct {
+	value    string
+	revision uint64
+}
+
+// waiter is a write that was proposed and is not known to be applied.
+type waiter struct {
+	sequence uint64
+	term     uint64
+	outcome  chan outcome // with room for one
+}
+
+// outcome is what became of a write.
+type outcome struct {
+	revision uint64
+	err      error
+}
+
+// What can become of a write, beside being applied.
+var (
+	errPrecondition = &apiError{status: 412, reason: "the condition does not hold"}
+	errNotFound     = &apiError{status: 404, reason: "no such key"}
+	errNoLeader     = &apiError{status: 503, reason: "no leader is known"}
+	errBusy         = &apiError{status: 503, reason: "too many requests are waiting"}
+	errDropped      = &apiError{status: 503, reason: "the leader does not take proposals now"}
+	errUnknown      = &apiError{status: 504, reason: "the write was proposed, and not seen applied in time: it may or may not happen"}
+
+	errDead = errors.New("the command can never be applied") // propose it again
+)
+
+func newKVStore(raft consensus, member, incarnation uint64, metrics *metrics) *kvStore {
+	return &kvStore{
+		raft: raft, member: member, incarnation: incarnation, metrics: metrics,
+		items:   new(btree.Map[string, item]),
+		changed: make(chan struct{}),
+	}
+}
+
+// run applies what is committed, in order, until a nil says that it was all.
+func (s *kvStore) run(commitC <-chan *commit) error {
+	for c := <-commitC; c != nil; c = <-commitC {
+		start := time.Now()
+		if c.restore != nil {
+			if err := s.restore(c); err != nil {
+				return fmt.Errorf("restore the store from snapshot %d: %w", c.restoreIndex, err)
+			}
+		}
+		if err := s.apply(c.entries); err != nil {
+			return err
+		}
+		if c.capture != nil {
+			c.capture(s.snapshot())
+		}
+		s.metrics.applySeconds.Observe(time.Since(start).Seconds())
+		if c.applied != nil {
+			c.applied()
+		}
+	}
+	return nil
+}
+
+// settled is an outcome on its way to a waiter.
+type settled struct {
+	w *waiter
+	outcome
+}
+
+// apply carries out a batch of entries.
+func (s *kvStore) apply(entries []raftpb.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var done []settled
+	s.mu.Lock()
+	newTerm := false
+	for i := range entries {
+		e := &entries[i]
+		newTerm = newTerm || e.Term > s.term
+		s.index, s.term = e.Index, e.Term
+		if e.Type != raftpb.EntryNormal || len(e.Data) == 0 {
+			continue // a change of membership, or the start of a leader's term
+		}
+		c, err := decodeCommand(e.Data)
+		if err != nil {
+			s.mu.Unlock()
+			return fmt.Errorf("apply entry %d: %w", e.Index, err)
+		}
+		result := outcome{err: errDead}
+		if c.term == e.Term {
+			result = s.execute(&c, e.Index)
+		}
+		if w := s.waiterOf(&c); w != nil {
+			done = append(done, settled{w, result})
+		}
+	}
+	s.applied.Store(s.index)
+	term := s.term
+	s.mu.Unlock()
+
+	for i := range done {
+		done[i].w.outcome <- done[i].outcome
+	}
+	if newTerm {
+		s.giveUp(term)
+	}
+	s.announce()
+	return nil
+}
+
+// execute carries out one command as entry index. s.mu is held.
+func (s *kvStore) execute(c *command, index uint64) outcome {
+	old, present := s.items.Get(c.key)
+	holds := true
+	switch c.cond {
+	case ifRevised:
+		holds = present && old.revision == c.revision
+	case ifPresent:
+		holds = present
+	case ifAbsent:
+		holds = !present
+	}
+	switch {
+	case !holds:
+		return outcome{err: errPrecondition}
+	case c.op == opPut:
+		// The entry's data may be a part of a whole batch: keep a copy, not the batch.
+		s.items.Set(c.key, item{value: string(c.value), revision: index})
+	case present:
+		s.items.Delete(c.key)
+	default:
+		return outcome{err: errNotFound}
+	}
+	return outcome{revision: index}
+}
+
+// giveUp settles the writes proposed in terms before term. An entry of that term
+// was applied, and terms only rise along the log: no entry of an earlier term
+// can follow, and a command in a later entry than its own term is skipped.
+func (s *kvStore) giveUp(term uint64) {
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	for i, w := range s.ring {
+		if w != nil && w.term < term {
+			s.ring[i] = nil
+			w.outcome <- outcome{err: errDead}
+		}
+	}
+}
+
+// announce wakes those who wait for entries to be applied.
+func (s *kvStore) announce() {
+	s.waitMu.Lock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.waitMu.Unlock()
+}
+
+// waitApplied waits until the store has applied index.
+func (s *kvStore) waitApplied(ctx context.Context, index uint64) error {
+	for {
+		s.waitMu.Lock()
+		changed := s.changed
+		s.waitMu.Unlock()
+		if s.applied.Load() >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// put writes a key, and returns the revision.
+func (s *kvStore) put(ctx context.Context, key string, value []byte, cond condition, revision uint64) (uint64, error) {
+	return s.write(ctx, &command{op: opPut, cond: cond, revision: revision, key: key, value: value})
+}
+
+// remove deletes a key.
+func (s *kvStore) remove(ctx context.Context, key string, cond condition, revision uint64) error {
+	_, err := s.write(ctx, &command{op: opDelete, cond: cond, revision: revision, key: key})
+	return err
+}
+
+// write proposes a command and waits until it is applied here. An error of
+// status 4xx or 503 says that it never will be.
+func (s *kvStore) write(ctx context.Context, c *command) (uint64, error) {
+	c.member, c.incarnation = s.member, s.incarnation
+	w := &waiter{outcome: make(chan outcome, 1)}
+	for {
+		switch {
+		case s.raft.Leader() == raft.None:
+			return 0, errNoLeader
+		case s.raft.Overloaded():
+			return 0, errBusy
+		}
+		// The term comes first: if Raft moves on meanwhile, the command is dead, and
+		// we will hear so; the other way round it could live on unseen.
+		c.term = s.raft.Term()
+		size := len(c.key) + len(c.value)
+		if !s.enter(w, c, size) {
+			return 0, errBusy
+		}
+		result := s.propose(ctx, c, w)
+		s.leave(w, size)
+		if !errors.Is(result.err, errDead) {
+			return result.revision, result.err
+		}
+		if ctx.Err() != nil {
+			return 0, errDropped // dead, so certainly not applied
+		}
+	}
+}
+
+// propose proposes a command once and waits for the outcome.
+func (s *kvStore) propose(ctx context.Context, c *command, w *waiter) outcome {
+	start := time.Now()
+	err := s.raft.Propose(ctx, c.encode())
+	switch {
+	case errors.Is(err, raft.ErrProposalDropped):
+		s.metrics.dropped.Inc()
+		return outcome{err: errDropped}
+	case err != nil:
+		// Whether Raft took it before it stopped, or the time was over, is not known.
+		return s.lastWord(w)
+	}
+	select {
+	case result := <-w.outcome:
+		s.metrics.commitSeconds.Observe(time.Since(start).Seconds())
+		s.metrics.applied.Inc()
+		return result
+	case <-ctx.Done():
+		return s.lastWord(w)
+	}
+}
+
+// lastWord is the outcome if there is one by now.
+func (s *kvStore) lastWord(w *waiter) outcome {
+	select {
+	case result := <-w.outcome:
+		return result
+	default:
+		s.metrics.unknown.Inc()
+		return outcome{err: errUnknown}
+	}
+}
+
+// enter gives a write a sequence number and a place to wait, if there is one.
+func (s *kvStore) enter(w *waiter, c *command, size int) bool {
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	if s.waiting >= maxWaiting || s.bytes+size > maxWaitingBytes && s.waiting > 0 {
+		return false
+	}
+	s.sequence++
+	for s.ring[s.sequence%maxWaiting] != nil { // held by one that waits for long
+		s.sequence++
+	}
+	s.ring[s.sequence%maxWaiting] = w
+	s.waiting++
+	s.bytes += size
+	w.sequence, w.term = s.sequence, c.term
+	c.sequence = s.sequence
+	return true
+}
+
+func (s *kvStore) leave(w *waiter, size int) {
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	if slot := &s.ring[w.sequence%maxWaiting]; *slot == w {
+		*slot = nil
+	}
+	s.waiting--
+	s.bytes -= size
+}
+
+// waiterOf takes the waiter of a command out of the ring, if it waits here.
+func (s *kvStore) waiterOf(c *command) *waiter {
+	if c.member != s.member || c.incarnation != s.incarnation {
+		return nil
+	}
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	slot := &s.ring[c.sequence%maxWaiting]
+	w := *slot
+	if w == nil || w.sequence != c.sequence {
+		return nil
+	}
+	*slot = nil
+	return w
+}
+
+// dropped hears that a forwarded proposal never left this node.
+func (s *kvStore) dropped(data []byte) {
+	c, err := decodeCommand(data)
+	if err != nil {
+		return // not ours: a change of membership, say
+	}
+	if w := s.waiterOf(&c); w != nil {
+		w.outcome <- outcome{err: errDropped}
+	}
+}
+
+// get returns a key's value and revision, from this node's own state.
+func (s *kvStore) get(key string) (item, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.items.Get(key)
+}
+
+// lastTerm returns the term of the last entry applied.
+func (s *kvStore) lastTerm() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.term
+}
+
+// view returns a copy of the map that stays as it is, at no cost.
+func (s *kvStore) view() *btree.Map[string, item] {
+	s.mu.Lock() // Copy marks the tree as shared
+	defer s.mu.Unlock()
+	return s.items.Copy()
+}
+
+// snapshot returns the state as it is now, to be written out by another
+// goroutine while this one goes on.
+func (s *kvStore) snapshot() io.WriterTo { return storeState{items: s.view()} }
+
+// storeState is a state of the store: the number of keys, then key, revision and
+// value of each in order; numbers and lengths are uvarints.
+type storeState struct{ items *btree.Map[string, item] }
+
+const stateVersion = 1
+
+// WriteTo writes the state out.
+func (st storeState) WriteTo(w io.Writer) (int64, error) {
+	out := bufio.NewWriterSize(w, 64<<10)
+	var written int64
+	write := func(b []byte) error {
+		n, err := out.Write(b)
+		written += int64(n)
+		return err
+	}
+	head := binary.AppendUvarint([]byte{stateVersion}, uint64(st.items.Len()))
+	err := write(head)
+	var scratch []byte
+	st.items.Scan(func(key string, it item) bool {
+		if err != nil {
+			return false
+		}
+		scratch = binary.AppendUvarint(scratch[:0], uint64(len(key)))
+		scratch = append(scratch, key...)
+		scratch = binary.AppendUvarint(scratch, it.revision)
+		scratch = binary.AppendUvarint(scratch, uint64(len(it.value)))
+		if err = write(scratch); err != nil {
+			return false
+		}
+		var n int
+		n, err = out.WriteString(it.value)
+		written += int64(n)
+		return err == nil
+	})
+	if err != nil {
+		return written, err
+	}
+	return written, out.Flush()
+}
+
+// restore replaces the state by a snapshot's. What was awaited may be in there or
+// not: nobody can tell any more.
+func (s *kvStore) restore(c *commit) error {
+	items, err := readState(c.restore)
+	if err := errors.Join(err, c.restore.Close()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.items = items
+	s.index, s.term = c.restoreIndex, c.restoreTerm
+	s.applied.Store(s.index)
+	s.mu.Unlock()
+
+	s.waitMu.Lock()
+	for i, w := range s.ring {
+		if w != nil {
+			s.ring[i] = nil
+			w.outcome <- outcome{err: errUnknown}
+		}
+	}
+	s.waitMu.Unlock()
+	s.announce()
+	return nil
+}
+
+// readState reads what WriteTo wrote.
+func readState(r io.Reader) (*btree.Map[string, item], error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	version, err := in.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	if version != stateVersion {
+		return nil, fmt.Errorf("its version is %d: it needs a newer version of this program", version)
+	}
+	count, err := binary.ReadUvarint(in)
+	if err != nil {
+		return nil, err
+	}
+	text := func(limit uint64) (string, error) {
+		size, err := binary.ReadUvarint(in)
+		if err != nil {
+			return "", err
+		}
+		if size > limit {
+			return "", fmt.Errorf("%d bytes are more than a key or value can have", size)
+		}
+		b := make([]byte, size)
+		_, err = io.ReadFull(in, b)
+		return string(b), err
+	}
+	items := new(btree.Map[string, item])
+	for range count {
+		key, err := text(maxKeyBytes)
+		if err != nil {
+			return nil, err
+		}
+		revision, err := binary.ReadUvarint(in)
+		if err != nil {
+			return nil, err
+		}
+		value, err := text(maxValueBytes)
+		if err != nil {
+			return nil, err
+		}
+		items.Load(key, item{value: value, revision: revision}) // in order, which is quicker than Set
+	}
+	return items, nil
+}

@@ -1,0 +1,264 @@
+// Command raftexample is one node of a replicated key-value store: a small,
+// complete program on package raft.
+//
+// This file wires the parts: flags, data directory, Raft node, store, and the
+// two servers, one for peers and one for clients. Start at run.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/raftexample/raft/rafthttp"
+	"example.com/raftexample/raft/vfs"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch mistake := (usageError{}); {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &mistake):
+		fmt.Fprintln(os.Stderr, "raftexample:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "raftexample:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program: it returns when ctx ends, or with the reason why it cannot
+// go on.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	cfg, err := parseFlags(args, stdout)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(&cfg, stderr)
+	tlsServer, tlsClient, err := loadTLS(&cfg)
+	if err != nil {
+		return err
+	}
+	dir, err := openDataDir(vfs.OS, cfg.dataDir)
+	if err != nil {
+		return err
+	}
+	err = runIn(ctx, cfg, dir, tlsServer, tlsClient, logger)
+	return errors.Join(err, dir.close())
+}
+
+// runIn runs a node on its data directory.
+func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *tls.Config, logger *slog.Logger) error {
+	peers, err := listen(cfg.peerAddr(), "peers", "--cluster")
+	if err != nil {
+		return err
+	}
+	clients, err := listen(cfg.clientAddr(), "clients", "--port")
+	if err != nil {
+		return errors.Join(err, peers.Close())
+	}
+	if err := settleIdentity(ctx, &cfg, dir, tlsClient, logger); err != nil {
+		return errors.Join(err, peers.Close(), clients.Close())
+	}
+
+	node := newRaftNode(cfg, dir, tlsClient, logger)
+	if err := node.start(ctx); err != nil {
+		return errors.Join(err, peers.Close(), clients.Close(), node.close())
+	}
+	a := &api{store: node.store, reads: node.reads, node: node, metrics: node.metrics, ending: make(chan struct{})}
+	peerServer := serve(peers, a.peerHandler(), tlsServer, logger)
+	clientServer := serve(clients, a.handler(), nil, logger)
+	clientServer.ReadTimeout = 30 * time.Second
+	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
+
+	select {
+	case <-ctx.Done():
+	case err = <-node.errorC:
+	}
+	return errors.Join(err, shutdown(a, clientServer, peerServer, err == nil))
+}
+
+// shutdown ends a node within a second: it refuses new requests, hands leadership
+// over, answers the requests it has, and closes the disk.
+func shutdown(a *api, clients, peers *server, orderly bool) error {
+	a.stopping.Store(true)
+	close(a.ending)
+	if orderly {
+		a.node.handOver(300 * time.Millisecond)
+	}
+	err := clients.shutdown(300 * time.Millisecond)
+	err = errors.Join(err, a.node.close())
+	return errors.Join(err, peers.shutdown(100*time.Millisecond))
+}
+
+// peerHandler serves the peer port: Raft's messages, and what other nodes pass
+// on to the leader.
+func (a *api) peerHandler() http.Handler {
+	clients := a.handler()
+	mux := http.NewServeMux()
+	mux.Handle("/raft", a.node.transport.Handler())
+	mux.Handle("/raft/", a.node.transport.Handler())
+	mux.HandleFunc("/-/", func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get(hopsHeader) == "" {
+			http.Error(w, "this is the port for peers", http.StatusNotFound)
+			return
+		}
+		clients.ServeHTTP(w, req)
+	})
+	return mux
+}
+
+func newLogger(cfg *config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.logLevel}
+	if cfg.logJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func loadTLS(cfg *config) (server, client *tls.Config, err error) {
+	if cfg.peerCA == "" {
+		return nil, nil, nil
+	}
+	server, client, err = rafthttp.LoadTLS(cfg.peerCA, cfg.peerCert, cfg.peerKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--peer-ca, --peer-cert, --peer-key: %w", err)
+	}
+	return server, client, nil
+}
+
+func (c *config) clientAddr() string { return net.JoinHostPort(c.host, strconv.Itoa(c.port)) }
+
+// peerAddr is the host and port of this member's own URL.
+func (c *config) peerAddr() string {
+	u, err := url.Parse(c.ownURL())
+	if err != nil {
+		panic(fmt.Sprintf("%s was checked to be a URL: %v", c.ownURL(), err))
+	}
+	return u.Host
+}
+
+// settleIdentity makes sure that the data directory is this member's, and makes
+// a new one so.
+func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config, logger *slog.Logger) error {
+	switch {
+	case dir.isNew() && cfg.forceNew:
+		return fmt.Errorf("%s holds no member's data to start a new cluster from", dir.path)
+	case dir.isNew() && cfg.join:
+		return joinCluster(ctx, cfg, dir, tlsClient)
+	case dir.isNew():
+		return foundCluster(ctx, cfg, dir, tlsClient)
+	case dir.ID != cfg.id:
+		return fmt.Errorf("%s belongs to member %d, not %d: choose another directory with --data-dir", dir.path, dir.ID, cfg.id)
+	case cfg.forceNew:
+		return dir.change(func(id *identity) {
+			alone := []member{{ID: cfg.id, URL: cfg.ownURL()}}
+			id.Cluster = hexID(clusterID(alone)) ^ newIncarnation() // like no other, however often it is done
+			id.Incarnation = newIncarnation()
+			id.Founders, id.Joined, id.Removed = alone, false, false
+			id.Peers = map[uint64]hexID{}
+		})
+	case dir.Removed:
+		return errRemoved
+	case !dir.Joined && clusterID(cfg.cluster) != uint64(dir.Cluster):
+		logger.Warn("the data directory wins over --cluster", "node", cfg.id,
+			"stored", describeMembers(dir.Founders), "flag", describeMembers(cfg.cluster))
+	}
+	return nil
+}
+
+// foundCluster claims a new directory for a founding member. If a peer knows this
+// member under another incarnation, it was here before and has lost its data,
+// its votes among them: then it must not come back as if nothing had happened.
+func foundCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
+	for _, st := range askPeers(ctx, cfg, tlsClient) {
+		if st.Cluster != hexID(clusterID(cfg.cluster)) {
+			continue // it is refused when it speaks to us
+		}
+		if known, met := st.Incarnations[cfg.id]; met {
+			return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
+				st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
+		}
+		for _, id := range st.Removed {
+			if id == cfg.id {
+				return errRemoved
+			}
+		}
+	}
+	return dir.claim(identity{ID: cfg.id, Cluster: hexID(clusterID(cfg.cluster)), Founders: cfg.cluster})
+}
+
+// joinCluster claims a new directory for a member that a running cluster has
+// added.
+func joinCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
+	answers := askPeers(ctx, cfg, tlsClient)
+	if len(answers) == 0 {
+		return fmt.Errorf("--join: no other member in --cluster answers: start one first, or give the URL of one that runs")
+	}
+	for _, st := range answers {
+		if known, met := st.Incarnations[cfg.id]; met {
+			return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
+				st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
+		}
+		for _, id := range st.Removed {
+			if id == cfg.id {
+				return errRemoved
+			}
+		}
+		for _, m := range st.Members {
+			if m.ID == cfg.id {
+				return dir.claim(identity{ID: cfg.id, Cluster: st.Cluster, Joined: true, Founders: cfg.cluster})
+			}
+		}
+	}
+	return fmt.Errorf("--join: the cluster has not added member %d: do that first, with curl http://CLIENT-URL/-/members/%d -XPOST -d %s", cfg.id, cfg.id, cfg.ownURL())
+}
+
+// askPeers asks the other members for their status; those that do not answer are
+// left out.
+func askPeers(ctx context.Context, cfg *config, tlsClient *tls.Config) []peerStatus {
+	client := rafthttp.NewClient(tlsClient)
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	answers := make(chan *peerStatus)
+	asked := 0
+	for _, m := range cfg.cluster {
+		if m.ID == cfg.id {
+			continue
+		}
+		asked++
+		go func() {
+			var st peerStatus
+			body, err := rafthttp.FetchStatus(ctx, client, strings.TrimSuffix(m.URL, "/"))
+			if err != nil || json.Unmarshal(body, &st) != nil {
+				answers <- nil
+				return
+			}
+			answers <- &st
+		}()
+	}
+	var all []peerStatus
+	for range asked {
+		if st := <-answers; st != nil {
+			all = append(all, *st)
+		}
+	}
+	return all
+}

@@ -1,0 +1,157 @@
+// The REST API: the node itself, under /-/.
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// registerNode adds the routes under /-/.
+func (a *api) registerNode(r *mux.Router) {
+	get := func(path string, serve http.HandlerFunc) {
+		r.Path(path).HandlerFunc(a.only(serve, http.MethodGet, http.MethodHead))
+	}
+	get("/status", func(w http.ResponseWriter, _ *http.Request) { a.writeJSON(w, a.node.status()) })
+	get("/cluster", a.cluster)
+	get("/healthy", a.healthy)
+	get("/ready", a.ready)
+	get("/events", a.events)
+	get("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
+	a.registerMembers(r)
+	r.PathPrefix("/").HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		a.fail(w, &apiError{status: http.StatusNotFound, reason: "there is no " + req.URL.Path + " on a node; / lists what there is, for browsers"})
+	})
+}
+
+// only answers other methods than those given with 405.
+func (a *api) only(serve http.HandlerFunc, methods ...string) http.HandlerFunc {
+	allow := ""
+	for i, m := range methods {
+		if i > 0 {
+			allow += ", "
+		}
+		allow += m
+	}
+	return func(w http.ResponseWriter, req *http.Request) {
+		for _, m := range methods {
+			if req.Method == m {
+				serve(w, req)
+				return
+			}
+		}
+		w.Header().Set("Allow", allow)
+		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: req.URL.Path + " takes " + allow})
+	}
+}
+
+// leader answers with the leader's id.
+func (a *api) leader(w http.ResponseWriter, _ *http.Request) {
+	lead := a.node.Leader()
+	if lead == 0 {
+		a.fail(w, errNoLeader)
+		return
+	}
+	fmt.Fprintln(w, strconv.FormatUint(lead, 10))
+}
+
+// healthy answers 200 while this process can do its work.
+func (a *api) healthy(w http.ResponseWriter, _ *http.Request) {
+	if reason := a.node.stuck(); reason != "" {
+		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: reason})
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// ready answers 200 when requests make sense: a leader is known, and this node
+// has applied what it knows to be committed.
+func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
+	reason := a.node.stuck()
+	switch {
+	case a.stopping.Load():
+		reason = "this node is shutting down"
+	case reason != "":
+	case a.node.Leader() == 0:
+		reason = errNoLeader.reason
+	default:
+		if lag := a.node.lag(); lag > 0 {
+			reason = fmt.Sprintf("this node has %d entries to catch up with", lag)
+		}
+	}
+	if reason != "" {
+		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: reason})
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// clusterMember is one line of /-/cluster.
+type clusterMember struct {
+	ID     uint64          `json:"id"`
+	URL    string          `json:"url"`
+	Status json.RawMessage `json:"status,omitempty"`
+	Error  string          `json:"error,omitempty"` // why there is no status
+}
+
+// cluster answers with the status of every member, as they give it now.
+func (a *api) cluster(w http.ResponseWriter, req *http.Request) {
+	members := a.node.members.list()
+	answer := make([]clusterMember, len(members))
+	ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, m := range members {
+		answer[i] = clusterMember{ID: m.ID, URL: m.URL}
+		wg.Go(func() {
+			status, err := a.node.statusOf(ctx, m)
+			if err != nil {
+				answer[i].Error = "unreachable: " + err.Error()
+				return
+			}
+			answer[i].Status = status
+		})
+	}
+	wg.Wait()
+	a.writeJSON(w, answer)
+}
+
+// events streams what happens, until the client or this node goes.
+func (a *api) events(w http.ResponseWriter, req *http.Request) {
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(time.Time{}); err != nil {
+		a.fail(w, err)
+		return
+	}
+	events, leave := a.node.events.listen()
+	defer leave()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	for {
+		if err := control.Flush(); err != nil {
+			return // the client has gone
+		}
+		select {
+		case event, ok := <-events:
+			if !ok {
+				return // too slow
+			}
+			if _, err := w.Write(event); err != nil {
+				return
+			}
+		case <-a.ending:
+			return
+		case <-req.Context().Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,240 @@
+// Snapshots: taking them without stopping anyone, and passing them between peers.
+//
+//	§7 · diss. ch. 5
+//
+// A snapshot is a copy of the store, the membership, the index and the
+// configuration of one instant: the loop decides that one is due and notes the
+// rest, the store's goroutine copies itself when it gets there, another goroutine
+// writes the file, and the loop puts its marker into the log and lets the log's
+// beginning go.
+//
+// Start at maybeCapture for taking one, ReceiveSnapshot for getting one.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/snap"
+)
+
+// What the log keeps behind a snapshot, so that a peer that is a little slow
+// needs none.
+const (
+	tailEntries = 5000
+	tailBytes   = 8 << 20
+
+	// minLogBytes is how much log is never too much, however small the snapshot.
+	minLogBytes = 16 << 20
+)
+
+// takenSnapshot is a snapshot whose file is durable.
+type takenSnapshot struct {
+	meta raftpb.SnapshotMetadata
+	size int64
+	err  error
+}
+
+// snapshotter is what the node remembers of snapshots.
+type snapshotter struct {
+	taken chan takenSnapshot // from the writing goroutine to the loop
+
+	// The loop's own.
+	busy      bool   // one is being taken
+	lastIndex uint64 // of the newest snapshot
+	lastSize  int64
+
+	writing sync.WaitGroup
+
+	receiving sync.Mutex // one comes in at a time
+	mu        sync.Mutex
+	incoming  *snap.Incoming // it has come in, and waits for Raft to want it
+	meta      raftpb.SnapshotMetadata
+	adopted   chan struct{} // closed when Raft did
+}
+
+func (s *snapshotter) applied(index uint64) { s.lastIndex = index }
+
+func (s *snapshotter) wait() { s.writing.Wait() }
+
+// maybeCapture asks for a copy of the state after a batch, if a snapshot is due:
+// after so many entries, or when the log has outgrown the last snapshot.
+func (n *raftNode) maybeCapture(c *commit, meta raftpb.SnapshotMetadata) {
+	s := &n.snapshots
+	due := meta.Index-s.lastIndex >= n.cfg.snapshotEntries ||
+		n.wal.SizeSinceSnapshot() > max(minLogBytes, s.lastSize)
+	if !due || s.busy || meta.Index <= s.lastIndex {
+		return
+	}
+	s.busy = true
+	s.writing.Add(1)
+	members := n.members.save()
+	c.capture = func(state io.WriterTo) {
+		go func() {
+			defer s.writing.Done()
+			size, err := n.writeSnapshot(meta, members, state)
+			s.taken <- takenSnapshot{meta: meta, size: size, err: err} // has room for the only one
+		}()
+	}
+}
+
+// writeSnapshot writes the file of a snapshot.
+func (n *raftNode) writeSnapshot(meta raftpb.SnapshotMetadata, members []byte, state io.WriterTo) (int64, error) {
+	w, err := n.snaps.Create(meta)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := w.Write(members); err != nil {
+		return 0, errors.Join(err, w.Abort())
+	}
+	if _, err := state.WriteTo(w); err != nil {
+		return 0, errors.Join(err, w.Abort())
+	}
+	return w.Size(), w.Commit()
+}
+
+// adoptSnapshot makes a snapshot the one to restart from: its marker goes into
+// the log, and what is before it can go.
+func (n *raftNode) adoptSnapshot(t takenSnapshot) error {
+	s := &n.snapshots
+	s.busy = false
+	if t.err != nil {
+		return fmt.Errorf("take a snapshot: %w", t.err)
+	}
+	if t.meta.Index <= s.lastIndex {
+		return nil // one from the leader has come in between
+	}
+	if err := n.wal.Save(raftpb.HardState{}, nil, t.meta, true); err != nil {
+		return fmt.Errorf("mark snapshot %d: %w", t.meta.Index, err)
+	}
+	s.lastIndex, s.lastSize = t.meta.Index, t.size
+	if _, err := n.storage.CreateSnapshot(t.meta.Index, &t.meta.ConfState, nil); err != nil {
+		return fmt.Errorf("adopt snapshot %d: %w", t.meta.Index, err)
+	}
+	if err := n.compact(t.meta.Index); err != nil {
+		return err
+	}
+	if err := n.wal.Compact(); err != nil {
+		return err
+	}
+	if err := n.snaps.Keep(t.meta); err != nil {
+		return err
+	}
+	n.metrics.snapshots.WithLabelValues("taken").Inc()
+	n.events.publish("snapshot", map[string]any{"index": t.meta.Index, "bytes": t.size})
+	n.logger.Debug("snapshot taken", "node", n.cfg.id, "index", t.meta.Index, "bytes", t.size)
+	return nil
+}
+
+// compact drops the log in memory up to a snapshot, but for a tail.
+func (n *raftNode) compact(index uint64) error {
+	first, err := n.storage.FirstIndex()
+	if err != nil {
+		return err
+	}
+	from := max(first, index+1-min(tailEntries, index))
+	entries, err := n.storage.Entries(from, index+1, 1<<62)
+	if err != nil {
+		return fmt.Errorf("read the log's tail: %w", err)
+	}
+	size, keep := 0, len(entries)
+	for keep > 0 && size+entries[keep-1].Size() <= tailBytes {
+		keep--
+		size += entries[keep].Size()
+	}
+	// entries[keep:] stay.
+	to := from + uint64(keep) - 1
+	if to < first {
+		return nil
+	}
+	if err := n.storage.Compact(to); err != nil && !errors.Is(err, raft.ErrCompacted) {
+		return fmt.Errorf("compact the log to %d: %w", to, err)
+	}
+	return nil
+}
+
+// OpenSnapshot implements rafthttp.Raft: the file of a MsgSnap, as it lies on
+// disk.
+func (n *raftNode) OpenSnapshot(m raftpb.Message) (io.ReadCloser, error) {
+	return n.snaps.OpenRaw(m.Snapshot.Metadata)
+}
+
+// ReportSnapshot implements rafthttp.Raft.
+func (n *raftNode) ReportSnapshot(id uint64, ok bool) {
+	status, kind := raft.SnapshotFinish, "sent"
+	if !ok {
+		status, kind = raft.SnapshotFailure, "failed"
+	}
+	n.metrics.snapshots.WithLabelValues(kind).Inc()
+	n.node.ReportSnapshot(id, status)
+}
+
+// adoptTimeout is how long Raft may take to want a snapshot that has come in.
+const adoptTimeout = 10 * time.Second
+
+// ReceiveSnapshot implements rafthttp.Raft. The file is stored under a name of
+// its own first; only the Ready that carries the snapshot gives it its proper
+// name. If Raft ignores the message, the file goes.
+func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body io.Reader) error {
+	s := &n.snapshots
+	if !s.receiving.TryLock() {
+		return errors.New("another snapshot is coming in")
+	}
+	defer s.receiving.Unlock()
+	if n.cfg.trace {
+		n.traceMessage(m)
+	}
+	meta := m.Snapshot.Metadata
+	if meta.Index <= n.committed.Load() {
+		return n.node.Step(ctx, m) // Raft answers what we have instead
+	}
+	in, err := n.snaps.Receive(meta, body)
+	if err != nil {
+		return err
+	}
+	adopted := make(chan struct{})
+	s.mu.Lock()
+	s.incoming, s.meta, s.adopted = in, meta, adopted
+	s.mu.Unlock()
+
+	err = n.node.Step(ctx, m)
+	if err == nil {
+		select {
+		case <-adopted:
+			n.metrics.snapshots.WithLabelValues("received").Inc()
+			n.logger.Info("snapshot received", "node", n.cfg.id, "peer", m.From, "index", meta.Index)
+			return nil
+		case <-time.After(adoptTimeout):
+			err = errors.New("the snapshot was of no use")
+		case <-n.done:
+			err = raft.ErrStopped
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.incoming == nil {
+		return nil // adopted after all
+	}
+	s.incoming = nil
+	return errors.Join(err, in.Abort())
+}
+
+// commitIncoming gives the file of a snapshot that Raft has taken its name.
+func (s *snapshotter) commitIncoming(meta raftpb.SnapshotMetadata) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.incoming == nil || s.meta.Index != meta.Index || s.meta.Term != meta.Term {
+		return fmt.Errorf("the file of snapshot %d is not here", meta.Index)
+	}
+	err := s.incoming.Commit()
+	s.incoming = nil
+	close(s.adopted)
+	return err
+}
