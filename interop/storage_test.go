@@ -25,6 +25,9 @@ func TestMemoryStorageDoesWhatEtcdsDoes(t *testing.T) {
 			if a != b {
 				t.Fatalf("seed %d:\n%s\nours: %s", seed, strings.Join(story, "\n"), a)
 			}
+			if b == "panic" && !strings.HasPrefix(call.name, "Entries") {
+				return // in what state that leaves it is nobody's business
+			}
 		}
 	})
 }
@@ -149,7 +152,7 @@ func errorName(err error) string {
 
 // Entries that were handed out stay as they are, whatever happens to the storage.
 func TestEntriesHandedOutStayAsTheyAre(t *testing.T) {
-	seeds(t, 300, 10_000, func(seed uint64) {
+	seeds(t, 40, 2_000, func(seed uint64) {
 		st := ours{}.newStore()
 		s := source{newRand(seed)}
 		type handedOut struct {
