@@ -45,27 +45,58 @@ func (r *raft) storeRequest(rd *Ready) pb.Message {
 		m.Snapshot = &snapshot
 	}
 	held := r.outbox.held // acceptReady gives this array away, spare room included
-	if answer, ok := r.storedAnswer(rd.Snapshot); ok {
+	if answer, ok := r.storedAnswer(rd); ok {
 		held = append(held, answer)
 	}
 	m.Responses = held.first(len(held))
 	return m
 }
 
-// storedAnswer is the word that storage holds our log as it is now, if it did
-// not before. It carries our term: when it comes back in a later one, the tail
+// storedUpTo is what storage holds once the work of a Ready is done.
+//
+// It is about our term: when the word of it comes back in a later one, the tail
 // may have been overwritten and written back by then, and "entry 5 of term 2 is
 // stored" would be about an entry 5 of term 2 that storage has lost again.
-func (r *raft) storedAnswer(snapshot pb.Snapshot) (m pb.Message, ok bool) {
-	unstable := len(r.log.unstable.entries) > 0
-	if !unstable && IsEmptySnap(snapshot) {
+type storedUpTo struct {
+	term     uint64
+	last     entryID // of the log as it is now; zero if storage had all of it
+	snapshot uint64  // the index of the one in the Ready, or 0
+}
+
+func (r *raft) whenStored(snapshot pb.Snapshot) storedUpTo {
+	s := storedUpTo{term: r.Term, snapshot: snapshot.Metadata.Index}
+	if len(r.log.unstable.entries) > 0 {
+		s.last = r.log.last
+	}
+	if s.last == (entryID{}) && s.snapshot == 0 {
+		return storedUpTo{}
+	}
+	return s
+}
+
+// stored hears that storage has come so far.
+func (r *raft) stored(s storedUpTo) {
+	if s.last.index != 0 && s.term == r.Term {
+		r.log.unstable.stable(s.last)
+	}
+	if s.snapshot != 0 {
+		r.log.unstable.snapshotStable(s.snapshot)
+		r.appliedTo(s.snapshot, 0)
+	}
+}
+
+// storedAnswer is the same word as a message, for the log writer to send back.
+func (r *raft) storedAnswer(rd *Ready) (m pb.Message, ok bool) {
+	s := r.whenStored(rd.Snapshot)
+	if s == (storedUpTo{}) {
 		return pb.Message{}, false
 	}
-	m = pb.Message{Type: pb.MsgStorageAppendResp, To: r.id, From: LocalAppendThread, Term: r.Term}
-	if unstable {
-		m.Index, m.LogTerm = r.log.last.index, r.log.last.term
+	m = pb.Message{
+		Type: pb.MsgStorageAppendResp, To: r.id, From: LocalAppendThread, Term: s.term,
+		Index: s.last.index, LogTerm: s.last.term,
 	}
-	if !IsEmptySnap(snapshot) {
+	if s.snapshot != 0 {
+		snapshot := rd.Snapshot
 		m.Snapshot = &snapshot
 	}
 	return m, true
@@ -85,22 +116,20 @@ func (r *raft) appliedAnswer(entries []pb.Entry) pb.Message {
 	return pb.Message{Type: pb.MsgStorageApplyResp, To: r.id, From: LocalApplyThread, Entries: entries}
 }
 
-// handleStored hears that the log is in storage up to an entry, and maybe a
-// snapshot.
+// handleStored takes the log writer's word; its term may be an earlier one.
 func (r *raft) handleStored(m *pb.Message) {
-	if m.Index != 0 {
-		r.log.unstable.stable(entryID{term: m.LogTerm, index: m.Index})
-	}
+	s := storedUpTo{term: m.Term, last: entryID{term: m.LogTerm, index: m.Index}}
 	if m.Snapshot != nil {
-		r.snapshotStored(m.Snapshot)
+		s.snapshot = m.Snapshot.Metadata.Index
 	}
+	r.stored(s)
 }
 
-// handleApplied hears that the state machine has applied entries.
-func (r *raft) handleApplied(m *pb.Message) {
-	if len(m.Entries) == 0 {
+// entriesApplied hears that the state machine has applied entries.
+func (r *raft) entriesApplied(entries []pb.Entry) {
+	if len(entries) == 0 {
 		return
 	}
-	r.appliedTo(m.Entries[len(m.Entries)-1].Index, encodedSize(m.Entries))
-	r.release(payloadSize(m.Entries))
+	r.appliedTo(entries[len(entries)-1].Index, encodedSize(entries))
+	r.release(payloadSize(entries))
 }

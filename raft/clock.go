@@ -9,7 +9,8 @@ package raft
 
 import pb "example.com/raftexample/raft/raftpb"
 
-// tick lets one tick pass.
+// tick lets one tick pass. What it causes goes through Step like all else, so that
+// a trace of messages tells the whole story.
 func (r *raft) tick() {
 	if r.role == StateLeader {
 		r.tickLeader()
@@ -23,7 +24,7 @@ func (r *raft) tickElection() {
 	r.electionElapsed++
 	if r.electionElapsed >= r.randomizedElection && r.promotable() {
 		r.electionElapsed = 0
-		r.stepOwn(pb.MsgHup)
+		r.stepOrLog(pb.Message{Type: pb.MsgHup, From: r.id})
 	}
 }
 
@@ -36,7 +37,7 @@ func (r *raft) tickLeader() {
 	if r.electionElapsed >= r.electionTimeout {
 		r.electionElapsed = 0
 		if r.checkQuorum {
-			r.stepOwn(pb.MsgCheckQuorum)
+			r.stepOrLog(pb.Message{Type: pb.MsgCheckQuorum, From: r.id})
 		}
 		if r.role != StateLeader {
 			return
@@ -46,15 +47,7 @@ func (r *raft) tickLeader() {
 
 	if r.heartbeatElapsed >= r.heartbeatTimeout {
 		r.heartbeatElapsed = 0
-		r.stepOwn(pb.MsgBeat)
-	}
-}
-
-// stepOwn steps one of the messages that a tick causes. They go through Step
-// like all others, so that a trace of messages tells the whole story.
-func (r *raft) stepOwn(t pb.MessageType) {
-	if err := r.Step(pb.Message{Type: t, From: r.id}); err != nil {
-		r.logger.Debugf("node %x: %v: %v", r.id, t, err)
+		r.stepOrLog(pb.Message{Type: pb.MsgBeat, From: r.id})
 	}
 }
 

@@ -6,7 +6,11 @@
 
 package raft
 
-import pb "example.com/raftexample/raft/raftpb"
+import (
+	"slices"
+
+	pb "example.com/raftexample/raft/raftpb"
+)
 
 // stepFollower is everything a follower does with a message. Step has checked
 // the term.
@@ -47,18 +51,18 @@ func (r *raft) forwardProposal(m pb.Message) error {
 	if r.lead == None || r.disableProposalForwarding {
 		return ErrProposalDropped
 	}
-	m.To = r.lead
-	r.send(m)
+	r.forwardToLeader(m)
 	return nil
 }
 
-// forwardToLeader passes on a request that nobody waits for.
+// forwardToLeader passes on a request. Its entries are the sender's to use again.
 func (r *raft) forwardToLeader(m pb.Message) {
 	if r.lead == None {
 		r.logger.Infof("node %x knows no leader in term %d: dropped %v", r.id, r.Term, m.Type)
 		return
 	}
 	m.To = r.lead
+	m.Entries = slices.Clone(m.Entries)
 	r.send(m)
 }
 

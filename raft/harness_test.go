@@ -5,8 +5,8 @@ package raft
 
 import (
 	"fmt"
-	"log"
 	"io"
+	"log"
 	"math/rand/v2"
 	"testing"
 

@@ -42,10 +42,12 @@ func (r *raft) applyConfChange(change pb.ConfChangeV2) pb.ConfState {
 
 // switchToConfig takes a configuration into use and draws the consequences.
 func (r *raft) switchToConfig(cfg tracker.Config, progress tracker.ProgressMap) pb.ConfState {
+	if was := r.trk.Config.String(); was != cfg.String() {
+		r.logger.Infof("node %x switches from configuration %v to %v", r.id, was, cfg)
+	}
 	r.trk.Config = cfg
 	r.trk.Progress = progress
 	r.indexPeers()
-	r.logger.Infof("node %x switched to configuration %v", r.id, r.trk.Config)
 
 	cs := r.trk.ConfState()
 	if r.role != StateLeader {

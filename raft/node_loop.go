@@ -6,8 +6,6 @@
 package raft
 
 import (
-	"slices"
-
 	pb "example.com/raftexample/raft/raftpb"
 )
 
@@ -106,7 +104,7 @@ gather:
 	r := n.rn.raft
 	together := len(n.batch) == 1 || size <= r.maxUncommittedSize
 	if together {
-		err := r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.takeEntries()})
+		err := r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.entries})
 		if err == nil || len(n.batch) == 1 {
 			n.answer(err)
 			return
@@ -115,18 +113,9 @@ gather:
 	// Together they are too much. One by one, those that fit get in, as if they had
 	// not met.
 	for _, p := range n.batch {
-		p.result <- r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: slices.Clone(p.entries)})
+		p.result <- r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: p.entries})
 	}
 	clear(n.batch)
-}
-
-// takeEntries returns the entries of the batch. A leader copies them into its
-// log, so that the buffer is free again; in a message to the leader they stay.
-func (n *node) takeEntries() []pb.Entry {
-	if n.rn.raft.role == StateLeader {
-		return n.entries
-	}
-	return slices.Clone(n.entries)
 }
 
 // answer tells all proposers of the batch how it went.

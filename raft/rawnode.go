@@ -19,8 +19,8 @@ type RawNode struct {
 	prevSoftState SoftState
 	prevHardState pb.HardState
 
-	// onAdvance is what the last accepted Ready left to do for Advance.
-	onAdvance []pb.Message
+	advance advance     // what the last accepted Ready left to do
+	one     [1]pb.Entry // room for a proposal or a read on its way through Step
 }
 
 // NewRawNode starts a node from what config.Storage holds. With an empty
@@ -51,9 +51,14 @@ func (rn *RawNode) Campaign() error { return rn.raft.Step(pb.Message{Type: pb.Ms
 // that certainly does not happen; otherwise it may, and the user has to watch
 // what is committed.
 func (rn *RawNode) Propose(data []byte) error {
-	return rn.raft.Step(pb.Message{
-		Type: pb.MsgProp, From: rn.raft.id, Entries: []pb.Entry{{Data: data}},
-	})
+	return rn.raft.Step(pb.Message{Type: pb.MsgProp, From: rn.raft.id, Entries: rn.entry(data)})
+}
+
+// entry returns an entry for a message that only Step will see: whoever keeps or
+// forwards it makes a copy.
+func (rn *RawNode) entry(data []byte) []pb.Entry {
+	rn.one[0] = pb.Entry{Data: data}
+	return rn.one[:]
 }
 
 // ProposeConfChange asks for a change of membership. Only one can be under way
@@ -115,22 +120,6 @@ func (rn *RawNode) Ready() Ready {
 	return rd
 }
 
-// Advance says that everything in the last Ready is done. Which one is passed
-// does not matter. It panics with Config.AsyncStorageWrites, which has messages
-// for that.
-func (rn *RawNode) Advance(_ Ready) {
-	if rn.async {
-		panic("Advance must not be called when using AsyncStorageWrites")
-	}
-	for i := range rn.onAdvance {
-		if err := rn.raft.Step(rn.onAdvance[i]); err != nil {
-			rn.raft.logger.Debugf("node %x: %v: %v", rn.raft.id, rn.onAdvance[i].Type, err)
-		}
-	}
-	clear(rn.onAdvance)
-	rn.onAdvance = rn.onAdvance[:0]
-}
-
 // Status returns the node's state, and on the leader its record of each member.
 func (rn *RawNode) Status() Status { return getStatus(rn.raft) }
 
@@ -162,19 +151,19 @@ func (rn *RawNode) WithProgress(visitor func(id uint64, typ ProgressType, pr tra
 
 // ReportUnreachable says that the last message to id was not delivered.
 func (rn *RawNode) ReportUnreachable(id uint64) {
-	rn.stepReport(pb.Message{Type: pb.MsgUnreachable, From: id})
+	rn.raft.stepOrLog(pb.Message{Type: pb.MsgUnreachable, From: id})
 }
 
 // ReportSnapshot says how sending a snapshot to id went. Until then the leader
 // sends it nothing else, unless it acknowledges the snapshot.
 func (rn *RawNode) ReportSnapshot(id uint64, status SnapshotStatus) {
-	rn.stepReport(pb.Message{Type: pb.MsgSnapStatus, From: id, Reject: status == SnapshotFailure})
+	rn.raft.stepOrLog(pb.Message{Type: pb.MsgSnapStatus, From: id, Reject: status == SnapshotFailure})
 }
 
 // TransferLeader asks the leader to make transferee the leader. There is no
 // answer: watch who leads (diss. §3.10).
 func (rn *RawNode) TransferLeader(transferee uint64) {
-	rn.stepReport(pb.Message{Type: pb.MsgTransferLeader, From: transferee})
+	rn.raft.stepOrLog(pb.Message{Type: pb.MsgTransferLeader, From: transferee})
 }
 
 // ForgetLeader makes a follower forget its leader, so that it may vote at once.
@@ -186,12 +175,5 @@ func (rn *RawNode) ForgetLeader() error {
 // ReadState with the same context, or not at all, as when the leader changes:
 // then ask again, with another context (diss. §6.4).
 func (rn *RawNode) ReadIndex(rctx []byte) {
-	rn.stepReport(pb.Message{Type: pb.MsgReadIndex, Entries: []pb.Entry{{Data: rctx}}})
-}
-
-// stepReport steps a message that nobody hears the fate of.
-func (rn *RawNode) stepReport(m pb.Message) {
-	if err := rn.raft.Step(m); err != nil {
-		rn.raft.logger.Debugf("node %x: %v: %v", rn.raft.id, m.Type, err)
-	}
+	rn.raft.stepOrLog(pb.Message{Type: pb.MsgReadIndex, Entries: rn.entry(rctx)})
 }

@@ -32,10 +32,10 @@ func (r *raft) readIndex(m pb.Message) {
 	if !r.committedInTerm() {
 		// Our commit index may be behind what our predecessors answered for, and that
 		// holds for a single voter too: it may have lost a commit index with the power.
-		r.reads.postponed = append(r.reads.postponed, m)
+		r.reads.postponed = append(r.reads.postponed, readOf(&m))
 		return
 	}
-	r.startRead(m)
+	r.startRead(readOf(&m))
 }
 
 // resumeReads takes up the reads that came before the first commit of the term.
@@ -51,14 +51,14 @@ func (r *raft) resumeReads() {
 }
 
 // startRead notes the commit index for a read and sees to it that we still lead.
-func (r *raft) startRead(m pb.Message) {
+func (r *raft) startRead(rd read) {
 	if r.trk.IsSingleton() || r.readOnlyOption == ReadOnlyLeaseBased {
-		r.answerRead(&m, r.log.committed)
+		r.answerRead(rd, r.log.committed)
 		return
 	}
-	round := r.reads.add(m, r.log.committed)
+	round := r.reads.add(rd, r.log.committed, len(r.peers))
 	round.confirm(r.id)
-	r.broadcastHeartbeatFor(round.context)
+	r.broadcastHeartbeatFor(round.carries)
 }
 
 // confirmReads counts a heartbeat's answer. Once a quorum has answered a round,
@@ -77,7 +77,7 @@ func (r *raft) confirmReads(from uint64, context []byte) {
 		return
 	}
 	for j := range r.reads.rounds[:i+1] {
-		r.answerRead(&r.reads.rounds[j].request, r.reads.rounds[j].index)
+		r.answerRead(r.reads.rounds[j].read, r.reads.rounds[j].index)
 	}
 	r.reads.rounds = slices.Delete(r.reads.rounds, 0, i+1)
 }
@@ -100,12 +100,12 @@ func (r *raft) isQuorum(ids []uint64) bool {
 }
 
 // answerRead tells whoever asked. Our own user gets it in the next Ready.
-func (r *raft) answerRead(request *pb.Message, index uint64) {
-	if request.From == None || request.From == r.id {
-		r.readStates = append(r.readStates, ReadState{Index: index, RequestCtx: request.Entries[0].Data})
+func (r *raft) answerRead(rd read, index uint64) {
+	if rd.from == None || rd.from == r.id {
+		r.readStates = append(r.readStates, ReadState{Index: index, RequestCtx: rd.context})
 		return
 	}
-	r.send(pb.Message{To: request.From, Type: pb.MsgReadIndexResp, Index: index, Entries: request.Entries})
+	r.send(pb.Message{To: rd.from, Type: pb.MsgReadIndexResp, Index: index, Entries: []pb.Entry{{Data: rd.context}}})
 }
 
 // handleReadIndexResp takes the leader's answer to a read that we passed on.
@@ -119,8 +119,8 @@ func (r *raft) handleReadIndexResp(m *pb.Message) {
 
 // readQueue holds the reads of one leadership that wait.
 type readQueue struct {
-	postponed []pb.Message // until an entry of our term is committed
-	rounds    []readRound  // until a quorum answers, oldest first
+	postponed []read      // until an entry of our term is committed
+	rounds    []readRound // until a quorum answers, oldest first
 
 	// Which contexts heartbeats have carried, as a set of their hashes, and how
 	// many. See add.
@@ -131,11 +131,19 @@ type readQueue struct {
 // contextBits is how many hashes readQueue tells apart; 4 KiB worth.
 const contextBits = 1 << 15
 
+// read is a request: who wants to read, and by what context they know it.
+type read struct {
+	from    uint64
+	context []byte
+}
+
+func readOf(m *pb.Message) read { return read{from: m.From, context: m.Entries[0].Data} }
+
 // readRound is one read, with the round of heartbeats that confirms it.
 type readRound struct {
-	request pb.Message
+	read
 	index   uint64   // our commit index when it came
-	context []byte   // what its heartbeats carry
+	carries []byte   // the context of its heartbeats
 	acks    []uint64 // who answered one of those
 }
 
@@ -151,21 +159,20 @@ func (round *readRound) confirm(id uint64) {
 // gets a number appended: an answer to one of those, late or duplicated, knows
 // nothing of us now, and would let a stale read pass. What is carried before is
 // a question to a set of hashes; a collision costs just a needless number.
-func (q *readQueue) add(m pb.Message, index uint64) *readRound {
-	asked := m.Entries[0].Data
+func (q *readQueue) add(rd read, index uint64, members int) *readRound {
 	// The same read again: the later one stands for both, since the user could not
 	// tell an old answer from a new one.
 	q.rounds = slices.DeleteFunc(q.rounds, func(old readRound) bool {
-		return old.request.From == m.From && bytes.Equal(old.request.Entries[0].Data, asked)
+		return old.from == rd.from && bytes.Equal(old.context, rd.context)
 	})
 
 	q.number++
-	context := asked
-	if len(asked) == 0 || q.markCarried(asked) {
-		context = binary.BigEndian.AppendUint64(asked[:len(asked):len(asked)], q.number)
-		q.markCarried(context)
+	carries := rd.context
+	if len(carries) == 0 || q.markCarried(carries) {
+		carries = binary.BigEndian.AppendUint64(carries[:len(carries):len(carries)], q.number)
+		q.markCarried(carries)
 	}
-	q.rounds = append(q.rounds, readRound{request: m, index: index, context: context})
+	q.rounds = append(q.rounds, readRound{read: rd, index: index, carries: carries, acks: make([]uint64, 0, members)})
 	return &q.rounds[len(q.rounds)-1]
 }
 
@@ -187,7 +194,7 @@ func (q *readQueue) markCarried(context []byte) bool {
 
 // find returns the position of the round with this context, or -1.
 func (q *readQueue) find(context []byte) int {
-	return slices.IndexFunc(q.rounds, func(round readRound) bool { return bytes.Equal(round.context, context) })
+	return slices.IndexFunc(q.rounds, func(round readRound) bool { return bytes.Equal(round.carries, context) })
 }
 
 // newestContext is what regular heartbeats carry: an answer to it confirms all
@@ -196,5 +203,5 @@ func (q *readQueue) newestContext() []byte {
 	if len(q.rounds) == 0 {
 		return nil
 	}
-	return q.rounds[len(q.rounds)-1].context
+	return q.rounds[len(q.rounds)-1].carries
 }

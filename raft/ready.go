@@ -82,7 +82,8 @@ func (rn *RawNode) readyWithoutAccept() Ready {
 		Entries:          r.log.unstable.nextEntries(),
 		CommittedEntries: r.log.nextCommitted(!rn.async),
 	}
-	if soft := r.softState(); soft != rn.prevSoftState {
+	if r.softState() != rn.prevSoftState {
+		soft := r.softState()
 		rd.SoftState = &soft
 	}
 	hard := r.hardState()
@@ -133,9 +134,7 @@ func (rn *RawNode) acceptReady(rd *Ready) {
 	if rn.async {
 		r.outbox.held = nil // they went into the message to the log writer
 	} else {
-		rn.planAdvance(rd)
-		clear(r.outbox.held)
-		r.outbox.held = r.outbox.held[:0]
+		rn.plan(rd)
 	}
 	r.outbox.now.drop(len(rd.Messages))
 
@@ -145,22 +144,43 @@ func (rn *RawNode) acceptReady(rd *Ready) {
 	}
 }
 
-// planAdvance notes what Advance shall do: hear our own promises, then that
-// storage is up to date, then that the state machine is.
-func (rn *RawNode) planAdvance(rd *Ready) {
-	if len(rn.onAdvance) > 0 {
+// advance is what Advance has to do for an accepted Ready.
+type advance struct {
+	promises messageQueue // those to ourselves count; the others were handed out
+	stored   storedUpTo
+	applied  []pb.Entry
+}
+
+// plan notes what Advance shall do: hear our own promises, then that storage is
+// up to date, then that the state machine is.
+func (rn *RawNode) plan(rd *Ready) {
+	r, a := rn.raft, &rn.advance
+	if len(a.promises) > 0 || a.stored != (storedUpTo{}) || len(a.applied) > 0 {
 		panic("two accepted Ready structs without call to Advance")
 	}
-	r := rn.raft
-	for i := range r.outbox.held {
-		if r.outbox.held[i].To == r.id {
-			rn.onAdvance = append(rn.onAdvance, r.outbox.held[i])
+	a.promises, r.outbox.held = r.outbox.held, a.promises // which is empty, and has room
+	a.stored = r.whenStored(rd.Snapshot)
+	a.applied = rd.CommittedEntries
+}
+
+// Advance says that everything in the last Ready is done. Which one is passed
+// does not matter. It panics with Config.AsyncStorageWrites, which has messages
+// for that.
+func (rn *RawNode) Advance(_ Ready) {
+	if rn.async {
+		panic("Advance must not be called when using AsyncStorageWrites")
+	}
+	r, a := rn.raft, &rn.advance
+	for i := range a.promises {
+		if a.promises[i].To == r.id {
+			r.stepOrLog(a.promises[i])
 		}
 	}
-	if m, ok := r.storedAnswer(rd.Snapshot); ok {
-		rn.onAdvance = append(rn.onAdvance, m)
-	}
-	if len(rd.CommittedEntries) > 0 {
-		rn.onAdvance = append(rn.onAdvance, r.appliedAnswer(rd.CommittedEntries))
-	}
+	clear(a.promises)
+	a.promises = a.promises[:0]
+
+	stored, applied := a.stored, a.applied
+	a.stored, a.applied = storedUpTo{}, nil
+	r.stored(stored)
+	r.entriesApplied(applied)
 }

@@ -47,7 +47,7 @@ func (r *raft) becomeFollower(term, lead uint64) {
 	r.reset(term)
 	r.role = StateFollower
 	r.lead = lead
-	r.logger.Infof("node %x became follower of %x in term %d", r.id, lead, r.Term)
+	r.logger.Infof("node %x became follower of %s in term %d", r.id, describeTarget(lead), r.Term)
 }
 
 // becomePreCandidate prepares a poll. Term and vote stay as they are: if the

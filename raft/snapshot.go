@@ -109,9 +109,3 @@ func (r *raft) restore(s pb.Snapshot) bool {
 	r.logger.Infof("node %x takes the snapshot at %v with configuration %v", r.id, id, r.trk.Config)
 	return true
 }
-
-// snapshotStored hears that a snapshot is in storage and in the state machine.
-func (r *raft) snapshotStored(s *pb.Snapshot) {
-	r.log.unstable.snapshotStable(s.Metadata.Index)
-	r.appliedTo(s.Metadata.Index, 0)
-}

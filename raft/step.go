@@ -48,7 +48,7 @@ func (r *raft) Step(m pb.Message) error {
 	case pb.MsgStorageAppendResp:
 		r.handleStored(&m)
 	case pb.MsgStorageApplyResp:
-		r.handleApplied(&m)
+		r.entriesApplied(m.Entries)
 	default:
 		return r.stepRole(m)
 	}
@@ -106,13 +106,16 @@ func (r *raft) answerStale(m *pb.Message) {
 		r.logger.Infof("node %x in term %d refused a pre-vote of term %d to %x", r.id, r.Term, m.Term, m.From)
 		r.send(pb.Message{To: m.From, Term: r.Term, Type: pb.MsgPreVoteResp, Reject: true})
 	case pb.MsgStorageAppendResp:
-		// Stored under an earlier term: the entries may have been replaced since, and
-		// even put back (stableTo could not tell). A snapshot cannot have been.
-		if m.Snapshot != nil {
-			r.snapshotStored(m.Snapshot)
-		}
+		r.handleStored(m) // a snapshot stays stored; what entries are, the term decides
 	default:
 		r.logger.Debugf("node %x in term %d ignored %v of term %d from %x", r.id, r.Term, m.Type, m.Term, m.From)
+	}
+}
+
+// stepOrLog steps a message of our own, whose fate nobody waits to hear.
+func (r *raft) stepOrLog(m pb.Message) {
+	if err := r.Step(m); err != nil {
+		r.logger.Debugf("node %x: %v: %v", r.id, m.Type, err)
 	}
 }
 

@@ -160,10 +160,12 @@ func (p *peer) awaitWork() bool {
 // stream sends what is queued, and what comes, in one POST, until that fails or
 // there has been nothing to send for a while.
 func (p *peer) stream() error {
+	// The request's own context lives on when the body is closed: net/http does
+	// that first when there is an early answer, and the answer is what we want.
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	body := &stream{p: p, ctx: ctx, cancel: cancel, began: time.Now()}
-	req, err := p.t.newRequest(ctx, p, "/raft", body)
+	req, err := p.t.newRequest(p.ctx, p, "/raft", body)
 	if err != nil {
 		return err
 	}
@@ -171,7 +173,7 @@ func (p *peer) stream() error {
 	if err != nil {
 		return err
 	}
-	cancel() // an answer before the end ends the body, too
+	cancel()
 	return refusal(resp)
 }
 
