@@ -74,6 +74,13 @@ var Differences = []Difference{
 		Shown: "TestRandDecidesTimeouts",
 	},
 	{
+		Name:  "encoding into a buffer",
+		Etcd:  "is left to methods of the generated code, MarshalTo and MarshalToSizedBuffer",
+		Ours:  "is MarshalAppend, of all types of raftpb",
+		Why:   "Log and network encode many values into one buffer; in the manner of Go's own Append functions.",
+		Shown: "TestMarshalAppendAppends",
+	},
+	{
 		Name:  "MaxSizePerMsg 0 together with MaxCommittedSizePerReady 0",
 		Etcd:  "panics once an entry is committed",
 		Ours:  "means one entry per Ready",

@@ -280,3 +280,16 @@ func TestChangesBetweenAnyWhiteSpace(t *testing.T) {
 		t.Errorf("ours reads %v, %v", changes, err)
 	}
 }
+
+// Our buffers hold what etcd's library encodes.
+func TestMarshalAppendAppends(t *testing.T) {
+	m := pb.Message{Type: pb.MsgApp, Term: 3, Entries: []pb.Entry{{Term: 3, Index: 4, Data: []byte("a")}}}
+	their := toMessage(m)
+	data, err := their.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.MarshalAppend([]byte("before ")); string(got) != "before "+string(data) {
+		t.Errorf("appended %x, etcd's encoding is %x", got, data)
+	}
+}
