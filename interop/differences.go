@@ -60,13 +60,6 @@ var Differences = []Difference{
 		Shown: "TestMalformedFieldsAreRefused",
 	},
 	{
-		Name:  "ConfChangesFromString",
-		Etcd:  "wants single blanks between changes",
-		Ours:  "takes any white space",
-		Why:   "It reads what people type.",
-		Shown: "TestChangesBetweenAnyWhiteSpace",
-	},
-	{
 		Name:  "the source of election timeouts",
 		Etcd:  "is crypto/rand",
 		Ours:  "is Config.Rand, a field that etcd's has not; nil means math/rand/v2's global source",

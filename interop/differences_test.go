@@ -271,16 +271,6 @@ func TestMalformedFieldsAreRefused(t *testing.T) {
 	}
 }
 
-func TestChangesBetweenAnyWhiteSpace(t *testing.T) {
-	const text = " v1\tl2  r3\n"
-	if changes, err := theirpb.ConfChangesFromString(text); err == nil {
-		t.Errorf("etcd's reads %v: what we differ from is gone", changes)
-	}
-	if changes, err := pb.ConfChangesFromString(text); err != nil || len(changes) != 3 {
-		t.Errorf("ours reads %v, %v", changes, err)
-	}
-}
-
 // Our buffers hold what etcd's library encodes.
 func TestMarshalAppendAppends(t *testing.T) {
 	m := pb.Message{Type: pb.MsgApp, Term: 3, Entries: []pb.Entry{{Term: 3, Index: 4, Data: []byte("a")}}}
