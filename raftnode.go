@@ -443,6 +443,9 @@ func (n *raftNode) applyConfChange(e *raftpb.Entry) (id uint64, err error) {
 		n.logger.Info("member removed", "node", n.cfg.id, "peer", cc.NodeID, "index", e.Index)
 		n.transport.RemovePeer(cc.NodeID)
 	default:
+		// A new member is in no older snapshot, and would ignore one: have a new one
+		// ready in case it needs it.
+		n.snapshots.wanted = n.snapshots.wanted || cc.Type != raftpb.ConfChangeUpdateNode && e.Index > uint64(len(n.dir.Founders))
 		if m, ok := n.members.get(cc.NodeID); ok {
 			n.logger.Info("member", "node", n.cfg.id, "peer", m.ID, "url", m.URL, "learner", m.Learner, "index", e.Index)
 			n.transport.SetPeer(m.ID, m.URL)

@@ -48,6 +48,7 @@ type snapshotter struct {
 
 	// The loop's own.
 	busy      bool   // one is being taken
+	wanted    bool   // one is due for another reason than the log's length
 	lastIndex uint64 // of the newest snapshot
 	lastSize  int64
 
@@ -68,12 +69,12 @@ func (s *snapshotter) wait() { s.writing.Wait() }
 // after so many entries, or when the log has outgrown the last snapshot.
 func (n *raftNode) maybeCapture(c *commit, meta raftpb.SnapshotMetadata) {
 	s := &n.snapshots
-	due := meta.Index-s.lastIndex >= n.cfg.snapshotEntries ||
+	due := s.wanted || meta.Index-s.lastIndex >= n.cfg.snapshotEntries ||
 		n.wal.SizeSinceSnapshot() > max(minLogBytes, s.lastSize)
 	if !due || s.busy || meta.Index <= s.lastIndex {
 		return
 	}
-	s.busy = true
+	s.busy, s.wanted = true, false
 	s.writing.Add(1)
 	members := n.members.save()
 	c.capture = func(state io.WriterTo) {

@@ -52,7 +52,10 @@ func (r *raft) resumeReads() {
 
 // startRead notes the commit index for a read and sees to it that we still lead.
 func (r *raft) startRead(rd read) {
-	if r.trk.IsSingleton() || r.readOnlyOption == ReadOnlyLeaseBased {
+	// A single voter need not ask itself. It may be another node, though: a leader
+	// that was removed leads on until someone ends that.
+	alone := r.trk.IsSingleton() && r.isVoter(r.id)
+	if alone || r.readOnlyOption == ReadOnlyLeaseBased {
 		r.answerRead(rd, r.log.committed)
 		return
 	}

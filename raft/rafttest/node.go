@@ -1,0 +1,302 @@
+// Nodes: what the user of a raft.RawNode does, with a crash possible between any
+// two steps.
+
+package rafttest
+
+import (
+	"io"
+	"log"
+	"math/rand/v2"
+	"slices"
+
+	"example.com/raftexample/raft"
+	pb "example.com/raftexample/raft/raftpb"
+)
+
+// node is a member, or one that will be or was.
+type node struct {
+	id   uint64
+	up   bool
+	disk disk
+
+	// What a crash loses.
+	raw         *raft.RawNode
+	storage     *raft.MemoryStorage
+	ready       *raft.Ready // taken and not advanced
+	stage       int         // of ready
+	appends     []pb.Message
+	applies     []pb.Message
+	applied     uint64
+	state       uint64
+	confState   pb.ConfState
+	reports     []uint64 // snapshots sent, whose outcome was not reported
+	unreachable []uint64
+
+	seen seen // by the judge
+}
+
+var silent = &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)}
+
+func (s *sim) addNode() *node {
+	n := &node{id: uint64(len(s.nodes) + 1)}
+	n.disk.lying = s.Plant == PlantLostAck
+	s.nodes = append(s.nodes, n)
+	return n
+}
+
+// start starts a node from its disk.
+func (s *sim) start(n *node) {
+	s.note("%d starts", n.id)
+	n.storage = n.disk.load()
+	n.applied = n.disk.snap.Metadata.Index
+	n.confState = n.disk.snap.Metadata.ConfState
+	n.state = 0
+	if n.applied > 0 {
+		n.state = decodeState(n.disk.snap.Data)
+	}
+	p := &s.plan
+	c := &raft.Config{
+		ID: n.id, ElectionTick: 10, HeartbeatTick: 1 + s.rng.IntN(3), Storage: n.storage,
+		AsyncStorageWrites: p.async, PreVote: p.preVote, CheckQuorum: p.checkQuorum,
+		StepDownOnRemoval: p.stepDown, DisableProposalForwarding: p.noForward,
+		MaxSizePerMsg: p.maxMsg, MaxCommittedSizePerReady: p.maxApply,
+		MaxUncommittedEntriesSize: p.maxPending, MaxInflightMsgs: p.inflight,
+		Logger: silent, Rand: rand.New(rand.NewPCG(s.seed, s.rng.Uint64())),
+	}
+	if p.lease {
+		c.ReadOnlyOption = raft.ReadOnlyLeaseBased
+	}
+	raw, err := raft.NewRawNode(c)
+	must(err)
+	n.raw, n.up = raw, true
+	n.ready, n.stage, n.appends, n.applies = nil, 0, nil, nil
+	n.reports, n.unreachable = nil, nil
+	s.judge.started(n)
+}
+
+// crash stops a node.
+func (s *sim) crash(n *node) {
+	keep := s.chance(0.5)
+	s.note("%d crashes, unsynced data survive: %t", n.id, keep)
+	s.result.Crashes++
+	n.up = false
+	n.raw, n.storage, n.ready = nil, nil, nil
+	n.disk.crash(keep)
+}
+
+// on does something to a node, and has it judged.
+func (s *sim) on(n *node, f func()) {
+	f()
+	s.judge.look(n)
+}
+
+// busy reports whether a node has something to do.
+func (s *sim) busy(n *node) bool {
+	return n.ready != nil || len(n.appends) > 0 || len(n.applies) > 0 || len(n.reports) > 0 ||
+		len(n.unreachable) > 0 || n.raw.HasReady()
+}
+
+// proceed does one step of what a node has to do.
+func (s *sim) proceed(n *node) {
+	switch {
+	case len(n.reports) > 0 && s.chance(0.3):
+		to := n.reports[0]
+		n.reports = n.reports[1:]
+		status := pick(s, raft.SnapshotFinish, raft.SnapshotFailure)
+		s.note("%d hears of its snapshot to %d: %v", n.id, to, status)
+		s.on(n, func() { n.raw.ReportSnapshot(to, status) })
+	case len(n.unreachable) > 0 && s.chance(0.3):
+		to := n.unreachable[0]
+		n.unreachable = n.unreachable[1:]
+		s.note("%d hears that %d is unreachable", n.id, to)
+		s.on(n, func() { n.raw.ReportUnreachable(to) })
+	case len(n.appends) > 0 && s.chance(0.6):
+		s.storeAsync(n)
+	case len(n.applies) > 0 && s.chance(0.6):
+		s.applyAsync(n)
+	case n.ready != nil:
+		s.continueReady(n)
+	case n.raw.HasReady():
+		s.takeReady(n)
+	}
+}
+
+// takeReady takes the next Ready.
+func (s *sim) takeReady(n *node) {
+	s.on(n, func() {
+		rd := n.raw.Ready()
+		s.note("%d takes %v", n.id, describedReady(rd))
+		s.judge.ready(n, &rd)
+		s.answerReads(n, rd.ReadStates)
+		if !s.plan.async {
+			n.ready, n.stage = &rd, 0
+			return
+		}
+		for _, m := range rd.Messages {
+			switch m.To {
+			case raft.LocalAppendThread:
+				n.appends = append(n.appends, m)
+			case raft.LocalApplyThread:
+				n.applies = append(n.applies, m)
+			default:
+				s.judge.promisedEarly(n, &m)
+				s.send(n, []pb.Message{m})
+			}
+		}
+	})
+}
+
+type describedReady raft.Ready
+
+func (d describedReady) String() string { return raft.DescribeReady(raft.Ready(d), nil) }
+
+// continueReady does the next of the four duties: a leader's appends may leave
+// first, then disk, messages, state machine, Advance.
+func (s *sim) continueReady(n *node) {
+	rd := n.ready
+	n.stage++
+	switch n.stage {
+	case 1:
+		s.note("%d sends its appends", n.id)
+		early := slices.DeleteFunc(slices.Clone(rd.Messages), func(m pb.Message) bool { return m.Type != pb.MsgApp })
+		s.send(n, early)
+	case 2:
+		s.note("%d stores", n.id)
+		var snapshot *pb.Snapshot
+		if !raft.IsEmptySnap(rd.Snapshot) {
+			snapshot = &rd.Snapshot
+		}
+		s.store(n, rd.HardState, rd.Entries, snapshot, rd.MustSync || snapshot != nil)
+	case 3:
+		s.note("%d sends", n.id)
+		late := slices.DeleteFunc(slices.Clone(rd.Messages), func(m pb.Message) bool { return m.Type == pb.MsgApp })
+		s.send(n, late)
+	case 4:
+		s.note("%d applies", n.id)
+		if !raft.IsEmptySnap(rd.Snapshot) {
+			s.restore(n, &rd.Snapshot)
+		}
+		s.on(n, func() { s.apply(n, rd.CommittedEntries) })
+	case 5:
+		s.note("%d advances", n.id)
+		n.ready = nil
+		s.on(n, func() { n.raw.Advance(*rd) })
+	}
+}
+
+// store puts a batch on disk and into memory.
+func (s *sim) store(n *node, hard pb.HardState, entries []pb.Entry, snapshot *pb.Snapshot, sync bool) {
+	n.disk.write(hard, entries, snapshot, sync)
+	s.judge.stored(n)
+	if snapshot != nil {
+		must(n.storage.ApplySnapshot(*snapshot))
+	}
+	if !raft.IsEmptyHardState(hard) {
+		must(n.storage.SetHardState(hard))
+	}
+	must(n.storage.Append(entries))
+}
+
+// storeAsync is the log writer: it does the oldest request and delivers what
+// waited for it.
+func (s *sim) storeAsync(n *node) {
+	m := n.appends[0]
+	n.appends = n.appends[1:]
+	s.note("%d's log writer does %v", n.id, described(m))
+	s.store(n, pb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}, m.Entries, m.Snapshot, true)
+	if m.Snapshot != nil {
+		s.restore(n, m.Snapshot)
+	}
+	s.respond(n, m.Responses)
+}
+
+// applyAsync is the state machine's thread.
+func (s *sim) applyAsync(n *node) {
+	m := n.applies[0]
+	n.applies = n.applies[1:]
+	s.note("%d's state machine does %v", n.id, described(m))
+	s.on(n, func() { s.apply(n, m.Entries) })
+	s.respond(n, m.Responses)
+}
+
+func (s *sim) respond(n *node, responses []pb.Message) {
+	for _, m := range responses {
+		if m.To == n.id {
+			s.on(n, func() { s.ignore(n.raw.Step(m)) })
+		} else {
+			s.send(n, []pb.Message{m})
+		}
+	}
+}
+
+// restore makes the state machine become a snapshot.
+func (s *sim) restore(n *node, snapshot *pb.Snapshot) {
+	s.result.Snapshots++
+	n.applied = snapshot.Metadata.Index
+	n.state = decodeState(snapshot.Data)
+	n.confState = snapshot.Metadata.ConfState
+	s.judge.applied(n)
+	s.work.advance(s, n)
+}
+
+// apply applies entries.
+func (s *sim) apply(n *node, entries []pb.Entry) {
+	for i := range entries {
+		e := &entries[i]
+		if e.Index != n.applied+1 {
+			s.fail("node %d is to apply entry %d after entry %d", n.id, e.Index, n.applied)
+		}
+		n.applied = e.Index
+		n.state = nextState(n.state, e)
+		if e.Type != pb.EntryNormal {
+			s.applyChange(n, e)
+		}
+		s.judge.applied(n)
+	}
+	s.work.advance(s, n)
+}
+
+// applyChange applies a change of the membership, unless it would leave no voter:
+// that much is up to the user.
+func (s *sim) applyChange(n *node, e *pb.Entry) {
+	s.result.Changes++
+	var change pb.ConfChangeI
+	var v1 pb.ConfChange
+	var v2 pb.ConfChangeV2
+	if e.Type == pb.EntryConfChange {
+		must(v1.Unmarshal(e.Data))
+		change = v1
+	} else {
+		must(v2.Unmarshal(e.Data))
+		change = v2
+	}
+	if !leavesVoters(n.confState, change.AsV2()) {
+		change = pb.ConfChange{}
+	}
+	n.confState = *n.raw.ApplyConfChange(change)
+	s.note("%d applies a change at %d: %v", n.id, e.Index, describedConf(n.confState))
+}
+
+type describedConf pb.ConfState
+
+func (d describedConf) String() string { return raft.DescribeConfState(pb.ConfState(d)) }
+
+// leavesVoters reports whether there is a voter after a change.
+func leavesVoters(cs pb.ConfState, change pb.ConfChangeV2) bool {
+	if change.LeaveJoint() {
+		return true
+	}
+	voters := map[uint64]bool{}
+	for _, id := range cs.Voters {
+		voters[id] = true
+	}
+	for _, c := range change.Changes {
+		switch c.Type {
+		case pb.ConfChangeAddNode:
+			voters[c.NodeID] = true
+		case pb.ConfChangeRemoveNode, pb.ConfChangeAddLearnerNode:
+			delete(voters, c.NodeID)
+		}
+	}
+	return len(voters) > 0
+}
