@@ -209,40 +209,51 @@ func (c *ConfChange) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChange) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	b := make([]byte, c.Size())
+	c.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChange) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, c.ID)
-	b = appendNumber(b, 2, enumBits(int32(c.Type)))
-	b = appendNumber(b, 3, c.NodeID)
-	b = appendOptional(b, 4, c.Context)
+	b, room := grow(b, c.Size())
+	c.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (c *ConfChange) put(b []byte) []byte {
+	b = putOptional(b, 4, c.Context)
+	b = putNumber(b, 3, c.NodeID)
+	b = putNumber(b, 2, enumBits(int32(c.Type)))
+	b = putNumber(b, 1, c.ID)
 	return b
 }
 
 // Unmarshal decodes data into the change, on top of what it holds.
-func (c *ConfChange) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	c.decode(&in)
-	return in.err
-}
-
-func (c *ConfChange) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (c *ConfChange) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			c.ID = in.varint()
-		case 2<<3 | uint64(varintType):
-			c.Type = ConfChangeType(in.varint())
-		case 3<<3 | uint64(varintType):
-			c.NodeID = in.varint()
-		case 4<<3 | uint64(bytesType):
-			c.Context = in.bytes()
+		case 1<<3 | varintType:
+			c.ID = v
+		case 2<<3 | varintType:
+			c.Type = ConfChangeType(v)
+		case 3<<3 | varintType:
+			c.NodeID = v
+		case 4<<3 | bytesType:
+			c.Context, b = clone(b[:v]), b[v:]
 		default:
-			in.skip(tag, 4)
+			if b, err = skipField(b, tag, v, 4); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the change.
@@ -269,34 +280,45 @@ func (c *ConfChangeSingle) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeSingle) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	b := make([]byte, c.Size())
+	c.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChangeSingle) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, enumBits(int32(c.Type)))
-	b = appendNumber(b, 2, c.NodeID)
+	b, room := grow(b, c.Size())
+	c.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (c *ConfChangeSingle) put(b []byte) []byte {
+	b = putNumber(b, 2, c.NodeID)
+	b = putNumber(b, 1, enumBits(int32(c.Type)))
 	return b
 }
 
 // Unmarshal decodes data into the change, on top of what it holds.
-func (c *ConfChangeSingle) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	c.decode(&in)
-	return in.err
-}
-
-func (c *ConfChangeSingle) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (c *ConfChangeSingle) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			c.Type = ConfChangeType(in.varint())
-		case 2<<3 | uint64(varintType):
-			c.NodeID = in.varint()
+		case 1<<3 | varintType:
+			c.Type = ConfChangeType(v)
+		case 2<<3 | varintType:
+			c.NodeID = v
 		default:
-			in.skip(tag, 2)
+			if b, err = skipField(b, tag, v, 2); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the change.
@@ -325,40 +347,56 @@ func (c *ConfChangeV2) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeV2) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	b := make([]byte, c.Size())
+	c.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChangeV2) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, enumBits(int32(c.Transition)))
-	for i := range c.Changes {
-		b = c.Changes[i].MarshalAppend(appendHeader(b, 2, c.Changes[i].Size()))
+	b, room := grow(b, c.Size())
+	c.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (c *ConfChangeV2) put(b []byte) []byte {
+	b = putOptional(b, 3, c.Context)
+	for i := len(c.Changes) - 1; i >= 0; i-- {
+		end := len(b)
+		b = c.Changes[i].put(b)
+		b = putHeader(b, 2, end-len(b))
 	}
-	b = appendOptional(b, 3, c.Context)
+	b = putNumber(b, 1, enumBits(int32(c.Transition)))
 	return b
 }
 
 // Unmarshal decodes data into the change, on top of what it holds.
-func (c *ConfChangeV2) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	c.decode(&in)
-	return in.err
-}
-
-func (c *ConfChangeV2) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (c *ConfChangeV2) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			c.Transition = ConfChangeTransition(in.varint())
-		case 2<<3 | uint64(bytesType):
+		case 1<<3 | varintType:
+			c.Transition = ConfChangeTransition(v)
+		case 2<<3 | bytesType:
 			c.Changes = append(c.Changes, ConfChangeSingle{})
-			in.embedded(c.Changes[len(c.Changes)-1].decode)
-		case 3<<3 | uint64(bytesType):
-			c.Context = in.bytes()
+			if err = c.Changes[len(c.Changes)-1].Unmarshal(b[:v]); err != nil {
+				return err
+			}
+			b = b[v:]
+		case 3<<3 | bytesType:
+			c.Context, b = clone(b[:v]), b[v:]
 		default:
-			in.skip(tag, 3)
+			if b, err = skipField(b, tag, v, 3); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the change.

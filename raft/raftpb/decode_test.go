@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 func fromHex(t testing.TB, s string) []byte {
@@ -255,8 +257,8 @@ func TestNestingIsBounded(t *testing.T) {
 	nest := func(levels int) []byte {
 		var data []byte
 		for range levels {
-			inner := data
-			data = append(appendHeader(nil, 14, len(inner)), inner...)
+			head := protowire.AppendTag(nil, 14, protowire.BytesType)
+			data = append(protowire.AppendVarint(head, uint64(len(data))), data...)
 		}
 		return data
 	}

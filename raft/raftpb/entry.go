@@ -46,40 +46,57 @@ func (e *Entry) Size() int {
 
 // Marshal encodes an entry. The error is always nil.
 func (e *Entry) Marshal() ([]byte, error) {
-	return e.MarshalAppend(make([]byte, 0, e.Size())), nil
+	b := make([]byte, e.Size())
+	e.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (e *Entry) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, enumBits(int32(e.Type)))
-	b = appendNumber(b, 2, e.Term)
-	b = appendNumber(b, 3, e.Index)
-	b = appendOptional(b, 4, e.Data)
+	b, room := grow(b, e.Size())
+	e.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (e *Entry) put(b []byte) []byte {
+	b = putOptional(b, 4, e.Data)
+	b = putNumber(b, 3, e.Index)
+	b = putNumber(b, 2, e.Term)
+	b = putNumber(b, 1, enumBits(int32(e.Type)))
 	return b
 }
 
 // Unmarshal decodes data into the entry, on top of what it holds.
 func (e *Entry) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	e.decode(&in)
-	return in.err
+	return e.decode(data, false)
 }
 
-func (e *Entry) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+// decode decodes b. If b is ours to keep, Data becomes a part of it; else a copy.
+func (e *Entry) decode(b []byte, ours bool) (err error) {
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			e.Type = EntryType(in.varint())
-		case 2<<3 | uint64(varintType):
-			e.Term = in.varint()
-		case 3<<3 | uint64(varintType):
-			e.Index = in.varint()
-		case 4<<3 | uint64(bytesType):
-			e.Data = in.bytes()
+		case 1<<3 | varintType:
+			e.Type = EntryType(v)
+		case 2<<3 | varintType:
+			e.Term = v
+		case 3<<3 | varintType:
+			e.Index = v
+		case 4<<3 | bytesType:
+			if e.Data, b = b[:v:v], b[v:]; !ours {
+				e.Data = clone(e.Data)
+			}
 		default:
-			in.skip(tag, 4)
+			if b, err = skipField(b, tag, v, 4); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the entry.

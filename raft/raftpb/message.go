@@ -7,9 +7,8 @@
 package raftpb
 
 import (
+	"errors"
 	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // MessageType says what a Message is.
@@ -85,7 +84,9 @@ type Message struct {
 
 // Size returns the length of what Marshal returns.
 func (m *Message) Size() int {
-	n := sizeNumber(enumBits(int32(m.Type))) + sizeNumber(m.To) + sizeNumber(m.From) + sizeNumber(m.Term) + sizeNumber(m.LogTerm) + sizeNumber(m.Index) + sizeNumber(m.Commit) + 2 + sizeNumber(m.RejectHint) + sizeOptional(m.Context) + sizeNumber(m.Vote)
+	n := sizeNumber(enumBits(int32(m.Type))) + sizeNumber(m.To) + sizeNumber(m.From) +
+		sizeNumber(m.Term) + sizeNumber(m.LogTerm) + sizeNumber(m.Index) + sizeNumber(m.Commit) +
+		sizeNumber(m.Vote) + sizeBool + sizeNumber(m.RejectHint) + sizeOptional(m.Context)
 	for i := range m.Entries {
 		n += sizeBytes(m.Entries[i].Size())
 	}
@@ -100,80 +101,112 @@ func (m *Message) Size() int {
 
 // Marshal encodes a message. The error is always nil.
 func (m *Message) Marshal() ([]byte, error) {
-	return m.MarshalAppend(make([]byte, 0, m.Size())), nil
+	b := make([]byte, m.Size())
+	m.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (m *Message) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, enumBits(int32(m.Type)))
-	b = appendNumber(b, 2, m.To)
-	b = appendNumber(b, 3, m.From)
-	b = appendNumber(b, 4, m.Term)
-	b = appendNumber(b, 5, m.LogTerm)
-	b = appendNumber(b, 6, m.Index)
-	for i := range m.Entries {
-		b = m.Entries[i].MarshalAppend(appendHeader(b, 7, m.Entries[i].Size()))
+	b, room := grow(b, m.Size())
+	m.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (m *Message) put(b []byte) []byte {
+	for i := len(m.Responses) - 1; i >= 0; i-- {
+		end := len(b)
+		b = m.Responses[i].put(b)
+		b = putHeader(b, 14, end-len(b))
 	}
-	b = appendNumber(b, 8, m.Commit)
+	b = putNumber(b, 13, m.Vote)
+	b = putOptional(b, 12, m.Context)
+	b = putNumber(b, 11, m.RejectHint)
+	b = putBool(b, 10, m.Reject)
 	if m.Snapshot != nil {
-		b = m.Snapshot.MarshalAppend(appendHeader(b, 9, m.Snapshot.Size()))
+		end := len(b)
+		b = m.Snapshot.put(b)
+		b = putHeader(b, 9, end-len(b))
 	}
-	b = appendBool(b, 10, m.Reject)
-	b = appendNumber(b, 11, m.RejectHint)
-	b = appendOptional(b, 12, m.Context)
-	b = appendNumber(b, 13, m.Vote)
-	for i := range m.Responses {
-		b = m.Responses[i].MarshalAppend(appendHeader(b, 14, m.Responses[i].Size()))
+	b = putNumber(b, 8, m.Commit)
+	for i := len(m.Entries) - 1; i >= 0; i-- {
+		end := len(b)
+		b = m.Entries[i].put(b)
+		b = putHeader(b, 7, end-len(b))
 	}
+	b = putNumber(b, 6, m.Index)
+	b = putNumber(b, 5, m.LogTerm)
+	b = putNumber(b, 4, m.Term)
+	b = putNumber(b, 3, m.From)
+	b = putNumber(b, 2, m.To)
+	b = putNumber(b, 1, enumBits(int32(m.Type)))
 	return b
 }
 
 // Unmarshal decodes data into the message, on top of what it holds.
 func (m *Message) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	m.decode(&in)
-	return in.err
+	return m.decode(data, 0)
 }
 
-func (m *Message) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+// decode decodes b, which is nested so many messages deep.
+func (m *Message) decode(b []byte, depth int) (err error) {
+	if depth > maxDepth {
+		return errors.New("raftpb: messages are nested too deep")
+	}
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			m.Type = MessageType(in.varint())
-		case 2<<3 | uint64(varintType):
-			m.To = in.varint()
-		case 3<<3 | uint64(varintType):
-			m.From = in.varint()
-		case 4<<3 | uint64(varintType):
-			m.Term = in.varint()
-		case 5<<3 | uint64(varintType):
-			m.LogTerm = in.varint()
-		case 6<<3 | uint64(varintType):
-			m.Index = in.varint()
-		case 7<<3 | uint64(bytesType):
-			m.decodeEntry(in)
-		case 8<<3 | uint64(varintType):
-			m.Commit = in.varint()
-		case 9<<3 | uint64(bytesType):
+		case 1<<3 | varintType:
+			m.Type = MessageType(v)
+		case 2<<3 | varintType:
+			m.To = v
+		case 3<<3 | varintType:
+			m.From = v
+		case 4<<3 | varintType:
+			m.Term = v
+		case 5<<3 | varintType:
+			m.LogTerm = v
+		case 6<<3 | varintType:
+			m.Index = v
+		case 7<<3 | bytesType:
+			if b, err = m.decodeEntries(b, v); err != nil {
+				return err
+			}
+		case 8<<3 | varintType:
+			m.Commit = v
+		case 9<<3 | bytesType:
 			if m.Snapshot == nil {
 				m.Snapshot = &Snapshot{}
 			}
-			in.embedded(m.Snapshot.decode)
-		case 10<<3 | uint64(varintType):
-			m.Reject = in.bool()
-		case 11<<3 | uint64(varintType):
-			m.RejectHint = in.varint()
-		case 12<<3 | uint64(bytesType):
-			m.Context = in.bytes()
-		case 13<<3 | uint64(varintType):
-			m.Vote = in.varint()
-		case 14<<3 | uint64(bytesType):
+			if err = m.Snapshot.Unmarshal(b[:v]); err != nil {
+				return err
+			}
+			b = b[v:]
+		case 10<<3 | varintType:
+			m.Reject = v != 0
+		case 11<<3 | varintType:
+			m.RejectHint = v
+		case 12<<3 | bytesType:
+			m.Context, b = clone(b[:v]), b[v:]
+		case 13<<3 | varintType:
+			m.Vote = v
+		case 14<<3 | bytesType:
 			m.Responses = append(m.Responses, Message{})
-			in.embedded(m.Responses[len(m.Responses)-1].decode)
+			if err = m.Responses[len(m.Responses)-1].decode(b[:v], depth+1); err != nil {
+				return err
+			}
+			b = b[v:]
 		default:
-			in.skip(tag, 14)
+			if b, err = skipField(b, tag, v, 14); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the message.
@@ -209,50 +242,37 @@ func (m *Message) describe(w *text) {
 	}
 }
 
-// decodeEntry reads an entry of a message. At the first one it looks ahead at
-// how many there are, so that all of them and their data take two allocations.
-func (m *Message) decodeEntry(in *reader) {
-	if in.data == nil {
-		n, size := countEntries(in.b)
-		m.Entries = slices.Grow(m.Entries, n)
-		in.data = &arena{buf: make([]byte, 0, size)}
-	}
-	m.Entries = append(m.Entries, Entry{})
-	inner := reader{b: in.view(), data: in.data}
-	if in.err != nil {
-		return
-	}
-	if m.Entries[len(m.Entries)-1].decode(&inner); inner.err != nil {
-		in.fail(inner.err)
+// decodeEntries reads the entry of size bytes that b begins with, and those that
+// follow it directly: there may be many. They take two allocations, one for the
+// entries and one for all their data, a copy of what they are decoded from.
+func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
+	n, end := countEntries(b, size)
+	m.Entries = slices.Grow(m.Entries, n)
+	run, rest := clone(b[:end]), b[end:]
+	for {
+		m.Entries = append(m.Entries, Entry{})
+		if err = m.Entries[len(m.Entries)-1].decode(run[:size], true); err != nil {
+			return nil, err
+		}
+		if run = run[size:]; len(run) == 0 {
+			return rest, nil
+		}
+		if _, size, run, err = nextField(run); err != nil {
+			return nil, err
+		}
 	}
 }
 
-// countEntries counts the entries in what is left of a message, which is right
-// behind the tag of the first one, and estimates what their data take. What is
-// malformed it leaves for others to find.
-func countEntries(b []byte) (n, size int) {
-	const entryTag = 7<<3 | uint64(bytesType)
-	const frame = 8 // what an entry takes beside its data, at the least
-	for tag := entryTag; ; {
-		if tag == entryTag {
-			v, skipped := protowire.ConsumeBytes(b)
-			if skipped < 0 {
-				return n, size
-			}
-			n++
-			size += max(len(v)-frame, 0)
-			b = b[skipped:]
-		} else {
-			skipped := protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), b)
-			if skipped < 0 {
-				return n, size
-			}
-			b = b[skipped:]
+// countEntries counts the entries that b begins with, of which the first has size
+// bytes and no head any more, and returns where they end.
+func countEntries(b []byte, size uint64) (n, end int) {
+	const entryTag = 7<<3 | bytesType
+	for rest := b[size:]; ; {
+		n, end = n+1, len(b)-len(rest)
+		tag, size, next, err := nextField(rest)
+		if err != nil || tag != entryTag {
+			return n, end
 		}
-		var width int
-		if tag, width = protowire.ConsumeVarint(b); width < 0 {
-			return n, size
-		}
-		b = b[width:]
+		rest = next[size:]
 	}
 }

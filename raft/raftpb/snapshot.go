@@ -6,6 +6,8 @@
 
 package raftpb
 
+import "slices"
+
 // ConfState is a configuration of the group: who votes and who only listens.
 // While it is joint (§6), VotersOutgoing holds the voters of the old half.
 type ConfState struct {
@@ -41,7 +43,7 @@ type Snapshot struct {
 
 // Size returns the length of what Marshal returns.
 func (cs *ConfState) Size() int {
-	n := 2
+	n := sizeBool
 	for _, id := range cs.Voters {
 		n += sizeNumber(id)
 	}
@@ -59,51 +61,70 @@ func (cs *ConfState) Size() int {
 
 // Marshal encodes a configuration. The error is always nil.
 func (cs *ConfState) Marshal() ([]byte, error) {
-	return cs.MarshalAppend(make([]byte, 0, cs.Size())), nil
+	b := make([]byte, cs.Size())
+	cs.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (cs *ConfState) MarshalAppend(b []byte) []byte {
-	for _, id := range cs.Voters {
-		b = appendNumber(b, 1, id)
+	b, room := grow(b, cs.Size())
+	cs.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (cs *ConfState) put(b []byte) []byte {
+	b = putBool(b, 5, cs.AutoLeave)
+	for _, id := range slices.Backward(cs.LearnersNext) {
+		b = putNumber(b, 4, id)
 	}
-	for _, id := range cs.Learners {
-		b = appendNumber(b, 2, id)
+	for _, id := range slices.Backward(cs.VotersOutgoing) {
+		b = putNumber(b, 3, id)
 	}
-	for _, id := range cs.VotersOutgoing {
-		b = appendNumber(b, 3, id)
+	for _, id := range slices.Backward(cs.Learners) {
+		b = putNumber(b, 2, id)
 	}
-	for _, id := range cs.LearnersNext {
-		b = appendNumber(b, 4, id)
+	for _, id := range slices.Backward(cs.Voters) {
+		b = putNumber(b, 1, id)
 	}
-	b = appendBool(b, 5, cs.AutoLeave)
 	return b
 }
 
 // Unmarshal decodes data into the configuration, on top of what it holds.
-func (cs *ConfState) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	cs.decode(&in)
-	return in.err
-}
-
-func (cs *ConfState) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (cs *ConfState) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType), 1<<3 | uint64(bytesType):
-			in.numbers(&cs.Voters, tag)
-		case 2<<3 | uint64(varintType), 2<<3 | uint64(bytesType):
-			in.numbers(&cs.Learners, tag)
-		case 3<<3 | uint64(varintType), 3<<3 | uint64(bytesType):
-			in.numbers(&cs.VotersOutgoing, tag)
-		case 4<<3 | uint64(varintType), 4<<3 | uint64(bytesType):
-			in.numbers(&cs.LearnersNext, tag)
-		case 5<<3 | uint64(varintType):
-			cs.AutoLeave = in.bool()
+		case 1<<3 | varintType, 1<<3 | bytesType:
+			if cs.Voters, b, err = readNumbers(cs.Voters, b, tag, v); err != nil {
+				return err
+			}
+		case 2<<3 | varintType, 2<<3 | bytesType:
+			if cs.Learners, b, err = readNumbers(cs.Learners, b, tag, v); err != nil {
+				return err
+			}
+		case 3<<3 | varintType, 3<<3 | bytesType:
+			if cs.VotersOutgoing, b, err = readNumbers(cs.VotersOutgoing, b, tag, v); err != nil {
+				return err
+			}
+		case 4<<3 | varintType, 4<<3 | bytesType:
+			if cs.LearnersNext, b, err = readNumbers(cs.LearnersNext, b, tag, v); err != nil {
+				return err
+			}
+		case 5<<3 | varintType:
+			cs.AutoLeave = v != 0
 		default:
-			in.skip(tag, 5)
+			if b, err = skipField(b, tag, v, 5); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the configuration.
@@ -139,37 +160,53 @@ func (sm *SnapshotMetadata) Size() int {
 
 // Marshal encodes the metadata. The error is always nil.
 func (sm *SnapshotMetadata) Marshal() ([]byte, error) {
-	return sm.MarshalAppend(make([]byte, 0, sm.Size())), nil
+	b := make([]byte, sm.Size())
+	sm.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (sm *SnapshotMetadata) MarshalAppend(b []byte) []byte {
-	b = sm.ConfState.MarshalAppend(appendHeader(b, 1, sm.ConfState.Size()))
-	b = appendNumber(b, 2, sm.Index)
-	b = appendNumber(b, 3, sm.Term)
+	b, room := grow(b, sm.Size())
+	sm.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (sm *SnapshotMetadata) put(b []byte) []byte {
+	b = putNumber(b, 3, sm.Term)
+	b = putNumber(b, 2, sm.Index)
+	end := len(b)
+	b = sm.ConfState.put(b)
+	b = putHeader(b, 1, end-len(b))
 	return b
 }
 
 // Unmarshal decodes data into the metadata, on top of what it holds.
-func (sm *SnapshotMetadata) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	sm.decode(&in)
-	return in.err
-}
-
-func (sm *SnapshotMetadata) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (sm *SnapshotMetadata) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(bytesType):
-			in.embedded(sm.ConfState.decode)
-		case 2<<3 | uint64(varintType):
-			sm.Index = in.varint()
-		case 3<<3 | uint64(varintType):
-			sm.Term = in.varint()
+		case 1<<3 | bytesType:
+			if err = sm.ConfState.Unmarshal(b[:v]); err != nil {
+				return err
+			}
+			b = b[v:]
+		case 2<<3 | varintType:
+			sm.Index = v
+		case 3<<3 | varintType:
+			sm.Term = v
 		default:
-			in.skip(tag, 3)
+			if b, err = skipField(b, tag, v, 3); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the metadata.
@@ -195,34 +232,50 @@ func (s *Snapshot) Size() int {
 
 // Marshal encodes a snapshot. The error is always nil.
 func (s *Snapshot) Marshal() ([]byte, error) {
-	return s.MarshalAppend(make([]byte, 0, s.Size())), nil
+	b := make([]byte, s.Size())
+	s.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (s *Snapshot) MarshalAppend(b []byte) []byte {
-	b = appendOptional(b, 1, s.Data)
-	b = s.Metadata.MarshalAppend(appendHeader(b, 2, s.Metadata.Size()))
+	b, room := grow(b, s.Size())
+	s.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (s *Snapshot) put(b []byte) []byte {
+	end := len(b)
+	b = s.Metadata.put(b)
+	b = putHeader(b, 2, end-len(b))
+	b = putOptional(b, 1, s.Data)
 	return b
 }
 
 // Unmarshal decodes data into the snapshot, on top of what it holds.
-func (s *Snapshot) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	s.decode(&in)
-	return in.err
-}
-
-func (s *Snapshot) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (s *Snapshot) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(bytesType):
-			s.Data = in.bytes()
-		case 2<<3 | uint64(bytesType):
-			in.embedded(s.Metadata.decode)
+		case 1<<3 | bytesType:
+			s.Data, b = clone(b[:v]), b[v:]
+		case 2<<3 | bytesType:
+			if err = s.Metadata.Unmarshal(b[:v]); err != nil {
+				return err
+			}
+			b = b[v:]
 		default:
-			in.skip(tag, 2)
+			if b, err = skipField(b, tag, v, 2); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the snapshot.

@@ -19,37 +19,48 @@ func (hs *HardState) Size() int {
 
 // Marshal encodes a hard state. The error is always nil.
 func (hs *HardState) Marshal() ([]byte, error) {
-	return hs.MarshalAppend(make([]byte, 0, hs.Size())), nil
+	b := make([]byte, hs.Size())
+	hs.put(b)
+	return b, nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (hs *HardState) MarshalAppend(b []byte) []byte {
-	b = appendNumber(b, 1, hs.Term)
-	b = appendNumber(b, 2, hs.Vote)
-	b = appendNumber(b, 3, hs.Commit)
+	b, room := grow(b, hs.Size())
+	hs.put(room)
+	return b
+}
+
+// put writes the encoding at the end of b, and returns what is left before it.
+func (hs *HardState) put(b []byte) []byte {
+	b = putNumber(b, 3, hs.Commit)
+	b = putNumber(b, 2, hs.Vote)
+	b = putNumber(b, 1, hs.Term)
 	return b
 }
 
 // Unmarshal decodes data into the hard state, on top of what it holds.
-func (hs *HardState) Unmarshal(data []byte) error {
-	in := reader{b: data}
-	hs.decode(&in)
-	return in.err
-}
-
-func (hs *HardState) decode(in *reader) {
-	for tag, ok := in.next(); ok; tag, ok = in.next() {
+func (hs *HardState) Unmarshal(data []byte) (err error) {
+	b := data
+	var tag, v uint64
+	for len(b) > 0 {
+		if tag, v, b, err = nextField(b); err != nil {
+			return err
+		}
 		switch tag {
-		case 1<<3 | uint64(varintType):
-			hs.Term = in.varint()
-		case 2<<3 | uint64(varintType):
-			hs.Vote = in.varint()
-		case 3<<3 | uint64(varintType):
-			hs.Commit = in.varint()
+		case 1<<3 | varintType:
+			hs.Term = v
+		case 2<<3 | varintType:
+			hs.Vote = v
+		case 3<<3 | varintType:
+			hs.Commit = v
 		default:
-			in.skip(tag, 3)
+			if b, err = skipField(b, tag, v, 3); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // Reset empties the hard state.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -20,18 +21,24 @@ import (
 // A tag is a field's number and wire type, as they stand before its value. All
 // of ours fit into a byte.
 const (
-	varintType = byte(protowire.VarintType)
-	bytesType  = byte(protowire.BytesType)
+	varintType = 0 // numbers, enums, bools
+	bytesType  = 2 // bytes, embedded structs, lists of numbers in one
 )
 
-// Writing. A value is measured once from the top and then appended to a buffer
-// of that size, so that encoding costs one allocation.
+// enumBits is how an enum is written: sign-extended to 64 bits.
+func enumBits(v int32) uint64 { return uint64(int64(v)) }
 
-// sizeVarint is how many bytes v takes.
-func sizeVarint(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+// Measuring. Size is the length of the encoding, so that a buffer of the right
+// size costs the one allocation there is.
+
+// sizeVarint is how many bytes v takes: one for every seven bits, and one for 0.
+func sizeVarint(v uint64) int { return (9*bits.Len64(v) + 64) / 64 }
 
 // sizeNumber is what a number field takes, with its tag.
 func sizeNumber(v uint64) int { return 1 + sizeVarint(v) }
+
+// sizeBool is what a bool field takes.
+const sizeBool = 2
 
 // sizeBytes is what a field of n bytes takes, with its tag and length.
 func sizeBytes(n int) int { return 1 + sizeVarint(uint64(n)) + n }
@@ -44,31 +51,62 @@ func sizeOptional(v []byte) int {
 	return sizeBytes(len(v))
 }
 
-func appendNumber(b []byte, field byte, v uint64) []byte {
-	b = append(b, field<<3|varintType)
-	if v < 1<<7 {
-		return append(b, byte(v))
-	}
-	return protowire.AppendVarint(b, v)
+// Writing. A struct is put at the end of a buffer, its last field first, and
+// what is left of the buffer is returned: once all of an embedded struct has
+// been put, its length is known, and need not be measured again.
+
+// grow makes room for n bytes behind b, and returns it with that room.
+func grow(b []byte, n int) (whole, room []byte) {
+	whole = slices.Grow(b, n)[:len(b)+n]
+	return whole, whole[len(b):]
 }
 
-func appendBool(b []byte, field byte, v bool) []byte {
+// putNumber puts a number field.
+func putNumber(b []byte, field byte, v uint64) []byte {
+	if v < 1<<7 { // most numbers are small
+		n := len(b) - 2
+		b[n], b[n+1] = field<<3|varintType, byte(v)
+		return b[:n]
+	}
+	b = putVarint(b, v)
+	b[len(b)-1] = field<<3 | varintType
+	return b[:len(b)-1]
+}
+
+func putVarint(b []byte, v uint64) []byte {
+	n := len(b) - sizeVarint(v)
+	i := n
+	for ; v >= 1<<7; i++ {
+		b[i] = byte(v) | 1<<7
+		v >>= 7
+	}
+	b[i] = byte(v)
+	return b[:n]
+}
+
+func putBool(b []byte, field byte, v bool) []byte {
 	if v {
-		return append(b, field<<3|varintType, 1)
+		return putNumber(b, field, 1)
 	}
-	return append(b, field<<3|varintType, 0)
+	return putNumber(b, field, 0)
 }
 
-// appendHeader begins a field of n bytes.
-func appendHeader(b []byte, field byte, n int) []byte {
-	return protowire.AppendVarint(append(b, field<<3|bytesType), uint64(n))
+// putHeader puts the tag and the length of a field, n bytes that have been put
+// before.
+func putHeader(b []byte, field byte, n int) []byte {
+	b = putVarint(b, uint64(n))
+	b[len(b)-1] = field<<3 | bytesType
+	return b[:len(b)-1]
 }
 
-func appendOptional(b []byte, field byte, v []byte) []byte {
+// putOptional puts a bytes field, unless it is nil.
+func putOptional(b []byte, field byte, v []byte) []byte {
 	if v == nil {
 		return b
 	}
-	return append(appendHeader(b, field, len(v)), v...)
+	n := len(b) - len(v)
+	copy(b[n:], v)
+	return putHeader(b[:n], field, len(v))
 }
 
 // Reading.
@@ -77,134 +115,68 @@ func appendOptional(b []byte, field byte, v []byte) []byte {
 // exhaust the stack.
 const maxDepth = 1000
 
-// reader takes an encoded struct apart, field by field. It notes the first
-// error, after which there is nothing more to read.
-type reader struct {
-	b     []byte // what is left
-	depth int
-	data  *arena // where byte fields of list elements are copied to; nil: each on its own
-	err   error
-}
-
-// next reads the tag of the next field. It returns false at the end.
-func (r *reader) next() (tag uint64, ok bool) {
-	if len(r.b) == 0 {
-		return 0, false
+// nextField reads the head of the field that b begins with. For a number, v is
+// the number. For bytes, it is their length, and rest begins with them: there
+// are at least as many. For other wire types, which we have no use for, it is 0.
+func nextField(b []byte) (tag, v uint64, rest []byte, err error) {
+	if len(b) > 1 && b[0] < 1<<7 && b[1] < 1<<7 && b[0]&7 == varintType { // most are like this
+		return uint64(b[0]), uint64(b[1]), b[2:], nil
 	}
-	tag = r.varint()
-	return tag, r.err == nil
-}
 
-func (r *reader) fail(err error) {
-	r.err = err
-	r.b = nil
-}
-
-func (r *reader) varint() uint64 {
-	if len(r.b) > 0 && r.b[0] < 1<<7 { // most numbers are small
-		v := r.b[0]
-		r.b = r.b[1:]
-		return uint64(v)
+	if tag, b, err = readVarint(b); err != nil {
+		return 0, 0, nil, err
 	}
-	v, n := protowire.ConsumeVarint(r.b)
-	if n < 0 {
-		r.fail(parseError(n))
-		return 0
+	if wireType := tag & 7; wireType != varintType && wireType != bytesType {
+		return tag, 0, b, nil
 	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) bool() bool { return r.varint() != 0 }
-
-// view returns a bytes field without copying it.
-func (r *reader) view() []byte {
-	n := r.varint()
-	if r.err != nil {
-		return nil
+	if v, b, err = readVarint(b); err != nil {
+		return 0, 0, nil, err
 	}
-	switch {
-	case int64(n) < 0:
-		r.fail(errors.New("raftpb: a length is negative"))
-		return nil
-	case n > uint64(len(r.b)):
-		r.fail(io.ErrUnexpectedEOF)
-		return nil
-	}
-	v := r.b[:n:n]
-	r.b = r.b[n:]
-	return v
-}
-
-// bytes returns a copy of a bytes field, never nil unless there is an error.
-func (r *reader) bytes() []byte {
-	v := r.view()
-	switch {
-	case r.err != nil:
-		return nil
-	case len(v) == 0:
-		return []byte{}
-	case r.data != nil:
-		return r.data.copy(v)
-	}
-	return append(make([]byte, 0, len(v)), v...)
-}
-
-// numbers reads one element of a list of numbers, or many if they are packed.
-func (r *reader) numbers(list *[]uint64, tag uint64) {
-	if byte(tag)&7 == varintType {
-		if v := r.varint(); r.err == nil {
-			*list = append(*list, v)
+	if tag&7 == bytesType && v > uint64(len(b)) {
+		if int64(v) < 0 {
+			return 0, 0, nil, errors.New("raftpb: a length is negative")
 		}
-		return
+		return 0, 0, nil, io.ErrUnexpectedEOF
 	}
-	packed := reader{b: r.view()}
-	for len(packed.b) > 0 {
-		v := packed.varint()
-		if packed.err != nil {
-			r.fail(packed.err)
-			return
+	return tag, v, b, nil
+}
+
+// readVarint reads a number, seven bits a byte, the lowest first.
+func readVarint(b []byte) (v uint64, rest []byte, err error) {
+	for i, c := range b {
+		if i == 9 && c > 1 {
+			return 0, nil, errors.New("raftpb: a number has more than 64 bits")
 		}
-		*list = append(*list, v)
+		v |= uint64(c&(1<<7-1)) << (7 * i)
+		if c < 1<<7 {
+			return v, b[i+1:], nil
+		}
 	}
+	return 0, nil, io.ErrUnexpectedEOF
 }
 
-// embedded reads a struct that is a field of this one.
-func (r *reader) embedded(decode func(*reader)) {
-	inner := reader{b: r.view(), depth: r.depth + 1, data: r.data}
-	if r.err != nil {
-		return
-	}
-	if inner.depth > maxDepth {
-		r.fail(errors.New("raftpb: messages are nested too deep"))
-		return
-	}
-	if decode(&inner); inner.err != nil {
-		r.fail(inner.err)
-	}
-}
-
-// skip passes over a field that is not ours: one that a later version may have
-// added. Fields up to known are ours, so their wire type must be wrong.
-func (r *reader) skip(tag, known uint64) {
+// skipField passes over a field that is not ours, whose head has been read: one
+// that a later version may have added. Fields up to known are ours, so their
+// wire type must be wrong.
+func skipField(b []byte, tag, v, known uint64) (rest []byte, err error) {
 	number, wireType := tag>>3, protowire.Type(tag&7)
 	switch {
 	case number == 0 || number > uint64(protowire.MaxValidNumber):
-		r.fail(fmt.Errorf("raftpb: %d is no field number", number))
-		return
+		return nil, fmt.Errorf("raftpb: %d is no field number", number)
 	case wireType == protowire.EndGroupType:
-		r.fail(errors.New("raftpb: a group ends that did not begin"))
-		return
+		return nil, errors.New("raftpb: a group ends that did not begin")
 	case number <= known:
-		r.fail(fmt.Errorf("raftpb: field %d has wire type %d", number, wireType))
-		return
+		return nil, fmt.Errorf("raftpb: field %d has wire type %d", number, wireType)
+	case wireType == protowire.VarintType:
+		return b, nil
+	case wireType == protowire.BytesType:
+		return b[v:], nil
 	}
-	n := protowire.ConsumeFieldValue(protowire.Number(number), wireType, r.b)
+	n := protowire.ConsumeFieldValue(protowire.Number(number), wireType, b)
 	if n < 0 {
-		r.fail(parseError(n))
-		return
+		return nil, parseError(n)
 	}
-	r.b = r.b[n:]
+	return b[n:], nil
 }
 
 // parseError turns protowire's code into an error; what is cut short is
@@ -217,17 +189,50 @@ func parseError(n int) error {
 	return fmt.Errorf("raftpb: %w", err)
 }
 
-// arena holds the bytes of many fields in one allocation.
-type arena struct{ buf []byte }
-
-func (a *arena) copy(v []byte) []byte {
-	start := len(a.buf)
-	if cap(a.buf)-start < len(v) {
-		return append(make([]byte, 0, len(v)), v...) // the estimate was short
-	}
-	a.buf = append(a.buf, v...)
-	return a.buf[start:len(a.buf):len(a.buf)]
+// clone returns a copy of a bytes field, never nil.
+func clone(v []byte) []byte {
+	c := make([]byte, len(v))
+	copy(c, v)
+	return c
 }
 
-// enumBits is how an enum is written: sign-extended to 64 bits.
-func enumBits(v int32) uint64 { return uint64(int64(v)) }
+// readNumbers adds to a list of numbers the element v, or the v bytes of packed
+// elements that b begins with. It makes room for all elements at once.
+func readNumbers(list []uint64, b []byte, tag, v uint64) (longer []uint64, rest []byte, err error) {
+	if tag&7 == varintType {
+		if len(list) == cap(list) {
+			list = slices.Grow(list, 1+countFields(b, tag))
+		}
+		return append(list, v), b, nil
+	}
+
+	packed, rest := b[:v], b[v:]
+	n := 0
+	for _, c := range packed {
+		if c < 1<<7 { // the last byte of a number
+			n++
+		}
+	}
+	list = slices.Grow(list, n)
+	for len(packed) > 0 {
+		if v, packed, err = readVarint(packed); err != nil {
+			return nil, nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rest, nil
+}
+
+// countFields counts how many number fields with this tag b begins with.
+func countFields(b []byte, tag uint64) int {
+	for n := 0; ; n++ {
+		if len(b) == 0 {
+			return n
+		}
+		next, _, rest, err := nextField(b)
+		if err != nil || next != tag {
+			return n
+		}
+		b = rest
+	}
+}
