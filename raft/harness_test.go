@@ -74,31 +74,38 @@ func newGroup(t testing.TB, n int, change func(*Config)) *group {
 // process does what the node's Readys say, and collects their messages.
 func (g *group) process(id uint64) (did bool) {
 	n := g.nodes[id]
-	for n.HasReady() {
+	for n != nil && n.HasReady() {
 		did = true
-		rd := n.Ready()
-		if !IsEmptySnap(rd.Snapshot) {
-			if err := n.storage.ApplySnapshot(rd.Snapshot); err != nil {
-				g.t.Fatal(err)
-			}
-		}
-		if err := n.storage.Append(rd.Entries); err != nil {
-			g.t.Fatal(err)
-		}
-		if !IsEmptyHardState(rd.HardState) {
-			if err := n.storage.SetHardState(rd.HardState); err != nil {
-				g.t.Fatal(err)
-			}
-		}
-		for _, e := range rd.CommittedEntries {
-			n.applied = append(n.applied, e)
-			g.applyConfChange(n, &e)
-		}
-		n.reads = append(n.reads, rd.ReadStates...)
-		g.sent = append(g.sent, rd.Messages...)
-		n.Advance(rd)
+		g.processOne(n)
 	}
 	return did
+}
+
+// processOne does what one Ready says, in the order it demands, and describes it.
+func (g *group) processOne(n *member) string {
+	rd := n.Ready()
+	text := DescribeReady(rd, nil)
+	if !IsEmptySnap(rd.Snapshot) {
+		if err := n.storage.ApplySnapshot(rd.Snapshot); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	if err := n.storage.Append(rd.Entries); err != nil {
+		g.t.Fatal(err)
+	}
+	if !IsEmptyHardState(rd.HardState) {
+		if err := n.storage.SetHardState(rd.HardState); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	for _, e := range rd.CommittedEntries {
+		n.applied = append(n.applied, e)
+		g.applyConfChange(n, &e)
+	}
+	n.reads = append(n.reads, rd.ReadStates...)
+	g.sent = append(g.sent, rd.Messages...)
+	n.Advance(rd)
+	return text
 }
 
 func (g *group) applyConfChange(n *member, e *pb.Entry) {
@@ -109,8 +116,7 @@ func (g *group) applyConfChange(n *member, e *pb.Entry) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	cs := n.ApplyConfChange(change)
-	n.storage.snapshot.Metadata.ConfState = *cs
+	n.ApplyConfChange(change)
 }
 
 // settle delivers messages until there are none.

@@ -42,7 +42,6 @@ type seen struct {
 	applied      uint64
 	log          []pb.Entry // as the node handed it out, from logFirst on
 	leads        uint64     // the term it leads
-	leaderLast   uint64     // and how long its log was
 }
 
 func (j *judge) begin(s *sim) {

@@ -215,7 +215,12 @@ func (s *sim) applyAsync(n *node) {
 	m := n.applies[0]
 	n.applies = n.applies[1:]
 	s.note("%d's state machine does %v", n.id, described(m))
-	s.on(n, func() { s.apply(n, m.Entries) })
+	// A snapshot may have overtaken the request on the other thread.
+	fresh := m.Entries
+	for len(fresh) > 0 && fresh[0].Index <= n.applied {
+		fresh = fresh[1:]
+	}
+	s.on(n, func() { s.apply(n, fresh) })
 	s.respond(n, m.Responses)
 }
 

@@ -22,8 +22,6 @@ type workload struct {
 type pendingRead struct {
 	node  uint64
 	floor uint64 // what was committed when it began, as far as anyone knew
-	index uint64 // its answer, if it waits to be applied
-	ready bool
 }
 
 func (w *workload) begin() { w.reads = map[uint64]pendingRead{} }

@@ -1,0 +1,144 @@
+// Mutants: rules broken on purpose, one at a time. A rule whose loss no test notices
+// is a rule that is not tested.
+//
+// go test's -overlay puts a broken file in place of a good one, so nothing in the
+// tree changes. RAFT_LONG=1 go test -run Mutants -v ./raft lists who noticed what.
+
+package raft_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// mutant replaces one text, which must be there exactly once, by another.
+type mutant struct{ name, file, good, bad string }
+
+var mutants = []mutant{
+	{"commit by counting entries of earlier terms", "commit.go", "err != nil || term != r.Term {", "err != nil {"},
+	{"vote twice in a term", "election.go", "return r.Vote == None && r.lead == None", "return true"},
+	{"vote for anyone once a leader is known", "election.go", "return r.Vote == None && r.lead == None", "return r.Vote == None"},
+	{"answer before the disk", "outbox.go", "\t\tr.outbox.held.add(&m)\n", "\t\tif m.To != r.id {\n\t\t\tr.outbox.now.add(&m)\n\t\t} else {\n\t\t\tr.outbox.held.add(&m)\n\t\t}\n"},
+	{"let a learner campaign", "election.go", "r.self != nil && !r.self.IsLearner &&", "r.self != nil &&"},
+	{"count a learner's word for a read", "read.go", "if _, ok := voters[id]; ok {", "if _, ok := voters[id]; ok || id != 0 {"},
+	{"skip the comparison of logs in an election", "election.go", "!r.voteIsFree(m) || !r.log.isUpToDate(last)", "!r.voteIsFree(m)"},
+	{"compare the length of logs alone", "log.go", "return last.term > l.last.term || last.term == l.last.term && last.index >= l.last.index", "return last.index >= l.last.index"},
+	{"skip the consistency check", "log.go", "\tif !l.matches(s.prev) {\n", "\tif s.prev.index > l.last.index {\n"},
+	{"commit beyond the last new entry", "append.go", "r.log.commitTo(min(m.Commit, slice.lastIndex()))", "r.log.commitTo(min(m.Commit, r.log.lastIndex()))"},
+	{"truncate on a late append", "log.go", "if id := idOf(&s.entries[i]); !l.matches(id) {", "if id := idOf(&s.entries[i]); true {"},
+	{"commit by heartbeat what the peer may lack", "replicate.go", "commit := min(p.pr.Match, r.log.committed)", "commit := r.log.committed"},
+	{"let a pre-vote change the term", "step.go", "\tcase pb.MsgPreVote:\n\t\treturn\n\tcase pb.MsgPreVoteResp:", "\tcase pb.MsgPreVoteResp:"},
+	{"keep the vote in a new term", "role.go", "\t\tr.Vote = None\n", ""},
+	{"do not record the vote for oneself", "role.go", "\tr.Vote = r.id\n", ""},
+	{"do not record a vote", "election.go", "\t\tr.Vote = m.From\n", ""},
+	{"count one's own copy before it is stored", "propose.go", "\tr.send(pb.Message{To: r.id, Type: pb.MsgAppResp, Index: r.log.lastIndex()})\n", "\tr.self.MaybeUpdate(r.log.lastIndex())\n"},
+	{"count one's own vote before it is stored", "election.go", "\t\t\tr.send(pb.Message{To: r.id, Term: term, Type: voteReply(request)})\n", "\t\t\tr.poll(r.id, true)\n"},
+	{"take two changes of membership at a time", "propose.go", "case pending > r.log.applied:", "case false:"},
+	{"let a new leader take a change at once", "role.go", "\tr.pendingConfIndex = r.log.lastIndex()\n", ""},
+	{"enter a joint configuration from one", "propose.go", "case joint && !leave:", "case false:"},
+	{"campaign with a change to apply", "election.go", "case r.hasUnappliedConfChange():", "case false:"},
+	{"listen to candidates while there is a leader", "election.go", "\tif !hasLeader || ", "\tif true || "},
+	{"ignore a transfer for the sake of the old leader", "election.go", "if !hasLeader || string(m.Context) == string(campaignTransfer) {", "if !hasLeader {"},
+	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
+	{"read before the first commit of the term", "read.go", "\tif !r.committedInTerm() {\n", "\tif false {\n"},
+	{"read without a quorum", "read.go", "\tif !r.isQuorum(round.acks) {\n", "\tif false {\n"},
+	{"take a context that comes again for the same", "read.go", "len(carries) == 0 || q.markCarried(carries)", "len(carries) == 0"},
+	{"let a removed leader read alone", "read.go", "alone := r.trk.IsSingleton() && r.isVoter(r.id)", "alone := r.trk.IsSingleton()"},
+	{"accept any amount of proposals", "propose.go", "r.uncommittedSize > 0 && size > 0 && r.uncommittedSize+size > r.maxUncommittedSize", "false"},
+	{"accept proposals while handing over", "propose.go", "case r.leadTransferee != None:", "case false:"},
+	{"never give up a transfer", "clock.go", "\t\tr.abortTransfer() // diss. §3.10: it has had an election timeout\n", ""},
+	{"take a snapshot of a group one is not in", "snapshot.go", "case !slices.Contains(cs.Voters, r.id) && !slices.Contains(cs.Learners, r.id) && !slices.Contains(cs.VotersOutgoing, r.id):", "case false:"},
+	{"take a snapshot that the log holds", "snapshot.go", "case r.log.matches(id):", "case false:"},
+	{"take an old snapshot", "snapshot.go", "case id.index <= r.log.committed:", "case id.index == 0:"},
+	{"campaign with a snapshot to store", "election.go", " && !r.log.unstable.awaitsSnapshot()", ""},
+	{"take a replaced entry for stored", "unstable.go", "\tif term != id.term {\n", "\tif false {\n"},
+	{"believe a word from an earlier term", "async.go", "if s.last.index != 0 && s.term == r.Term {", "if s.last.index != 0 {"},
+	{"write into entries that were handed out", "unstable.go", "u.entries = u.slice(u.offset, first) // without capacity: what follows is copied", "u.entries = u.entries[:first-u.offset]"},
+	{"hand out for applying what is not stored", "log_read.go", "return min(l.committed, l.unstable.offset-1)", "return l.committed"},
+	{"apply entries before the snapshot they follow", "log_read.go", "!l.unstable.awaitsSnapshot() && // it has to be applied before what follows it", "true &&"},
+	{"ask one half of a joint configuration to commit", "quorum/joint.go", "return min(c[0].CommittedIndex(l), c[1].CommittedIndex(l))", "return c[0].CommittedIndex(l)"},
+	{"ask one half of a joint configuration to elect", "quorum/joint.go", "case first == VoteWon && second == VoteWon:", "case first == VoteWon:"},
+	{"take a half for a majority", "quorum/majority.go", "return acked[n-(n/2+1)]", "return acked[n/2]"},
+	{"win with half of the votes", "quorum/majority.go", "majority := len(c)/2 + 1", "majority := (len(c) + 1) / 2"},
+	{"send ahead without a limit", "tracker/inflights.go", "return in.count == in.size ||", "return in.count == in.size+1000 ||"},
+	{"do not say that a vote must be synced", "ready.go", "return entsnum != 0 || st.Vote != prevst.Vote || st.Term != prevst.Term", "return entsnum != 0 || st.Term != prevst.Term"},
+	{"stay when removed, whatever was said", "membership.go", "if r.stepDownOnRemoval {", "if false {"},
+	{"never leave a joint configuration by oneself", "membership.go", "r.role != StateLeader || !r.trk.AutoLeave ||", "r.role != StateLeader || r.trk.AutoLeave ||"},
+	{"leave a leader of an old term without an answer", "step.go", "if r.checkQuorum || r.preVote {", "if false {"},
+	{"accept an old refusal", "tracker/progress.go", "if pr.Next-1 != rejected {", "if false {"},
+	{"append nothing when elected", "role.go", "\tr.appendEntries(noEntry[:])\n", ""},
+}
+
+// Every mutant is noticed.
+func TestMutants(t *testing.T) {
+	if os.Getenv("RAFT_LONG") == "" {
+		t.Skip("takes minutes: set RAFT_LONG=1")
+	}
+	if os.Getenv("RAFT_MUTANT") != "" {
+		t.Skip("this is a mutant")
+	}
+	work := make(chan mutant)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for m := range work {
+				t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { m.test(t) })
+			}
+		})
+	}
+	for _, m := range mutants {
+		work <- m
+	}
+	close(work)
+	wg.Wait()
+}
+
+var failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)|^panic: (.*)`)
+
+func (m mutant) test(t *testing.T) {
+	path, err := filepath.Abs(m.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), m.good); n != 1 {
+		t.Fatalf("%s has the text to break %d times: %s", m.file, n, m.good)
+	}
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.go")
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.good, m.bad, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: broken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout=120s", "-overlay="+list, "./...")
+	cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatal("no test noticed")
+	}
+	if strings.Contains(string(out), "[build failed]") {
+		t.Fatalf("the mutant is no program:\n%s", out)
+	}
+	var names []string
+	for _, match := range failedTest.FindAllStringSubmatch(string(out), -1) {
+		names = append(names, match[1]+match[2])
+	}
+	t.Logf("noticed by %s", strings.Join(names, ", "))
+}
