@@ -50,7 +50,7 @@ func (r *raft) mayCampaign() bool {
 	case !r.promotable():
 		r.logger.Warningf("node %x cannot lead and does not campaign in term %d", r.id, r.Term)
 		return false
-	case r.hasUnappliedConfChange():
+	case r.hasConfChange(r.log.applied+1, r.log.committed+1):
 		// The configuration we would count votes in is out of date already.
 		r.logger.Warningf("node %x has a change of membership to apply before it can campaign in term %d", r.id, r.Term)
 		return false

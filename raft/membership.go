@@ -106,11 +106,11 @@ func (r *raft) appliedTo(index, size uint64) {
 	r.logger.Infof("node %x leaves the joint configuration %v", r.id, r.trk.Config)
 }
 
-// hasUnappliedConfChange reports whether a committed entry that is not applied
-// yet changes the membership.
-func (r *raft) hasUnappliedConfChange() bool {
+// hasConfChange reports whether any of the entries in [lo, hi) changes the
+// membership.
+func (r *raft) hasConfChange(lo, hi uint64) bool {
 	found := false
-	r.log.scan(r.log.applied+1, r.log.committed+1, func(entries []pb.Entry) bool {
+	r.log.scan(lo, hi, func(entries []pb.Entry) bool {
 		for i := range entries {
 			found = found || entries[i].Type != pb.EntryNormal
 		}

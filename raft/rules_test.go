@@ -941,3 +941,36 @@ func TestRemovedLeader(t *testing.T) {
 		}
 	}
 }
+
+// §7, §6: a snapshot does not overtake a change of membership that the user was
+// given to apply: it would be applied to a configuration that has it already.
+func TestSnapshotWaitsForAChangeBeingApplied(t *testing.T) {
+	n := nodeWith(t, 1, 0)
+	data, err := (&pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+	if err := n.Step(pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 1, Commit: 1, Entries: []pb.Entry{{Term: 1, Index: 1, Type: pb.EntryConfChange, Data: data}}}); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready() // adds node 4, which the snapshot below has removed again
+	if len(rd.CommittedEntries) != 1 {
+		t.Fatalf("%v", DescribeReady(rd, nil))
+	}
+	snapshot := pb.Message{Type: pb.MsgSnap, From: 2, To: 1, Term: 1, Snapshot: &pb.Snapshot{
+		Metadata: pb.SnapshotMetadata{Term: 1, Index: 9, ConfState: pb.ConfState{Voters: []uint64{1, 2, 3}}},
+	}}
+	if err := n.Step(snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.storage.Append(rd.Entries); err != nil {
+		t.Fatal(err)
+	}
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4})
+	n.Advance(rd)
+	n.step(t, snapshot)
+	if got := n.raft.trk.ConfState().Voters; !slices.Equal(got, []uint64{1, 2, 3}) || n.raft.log.applied != 9 {
+		t.Errorf("voters %v, applied %d; want those of the snapshot", got, n.raft.log.applied)
+	}
+}

@@ -95,6 +95,12 @@ func (r *raft) restore(s pb.Snapshot) bool {
 		// committed so far.
 		r.log.commitTo(id.index)
 		return false
+	case r.hasConfChange(r.log.applied+1, r.log.applying+1):
+		// Our user has been given a change of membership and is about to apply it: to
+		// the configuration before, not to the snapshot's, which has it already and maybe
+		// its reverse. The leader will try again.
+		r.logger.Infof("node %x ignored a snapshot at %v while a change of membership is being applied", r.id, id)
+		return false
 	}
 
 	empty := tracker.MakeProgressTracker(r.maxInflight, r.maxInflightBytes)

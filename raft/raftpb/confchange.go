@@ -233,11 +233,12 @@ func (c *ConfChange) put(b []byte) []byte {
 // Unmarshal decodes data into the change, on top of what it holds.
 func (c *ConfChange) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			c.ID = v
@@ -302,11 +303,12 @@ func (c *ConfChangeSingle) put(b []byte) []byte {
 // Unmarshal decodes data into the change, on top of what it holds.
 func (c *ConfChangeSingle) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			c.Type = ConfChangeType(v)
@@ -374,11 +376,12 @@ func (c *ConfChangeV2) put(b []byte) []byte {
 // Unmarshal decodes data into the change, on top of what it holds.
 func (c *ConfChangeV2) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			c.Transition = ConfChangeTransition(v)

@@ -74,11 +74,12 @@ func (e *Entry) Unmarshal(data []byte) error {
 
 // decode decodes b. If b is ours to keep, Data becomes a part of it; else a copy.
 func (e *Entry) decode(b []byte, ours bool) (err error) {
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			e.Type = EntryType(v)

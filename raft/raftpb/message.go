@@ -154,11 +154,12 @@ func (m *Message) decode(b []byte, depth int) (err error) {
 	if depth > maxDepth {
 		return errors.New("raftpb: messages are nested too deep")
 	}
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			m.Type = MessageType(v)
@@ -246,33 +247,38 @@ func (m *Message) describe(w *text) {
 // follow it directly: there may be many. They take two allocations, one for the
 // entries and one for all their data, a copy of what they are decoded from.
 func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
-	n, end := countEntries(b, size)
-	m.Entries = slices.Grow(m.Entries, n)
+	count, end := countEntries(b, size)
+	if m.Entries == nil {
+		m.Entries = make([]Entry, 0, count)
+	} else {
+		m.Entries = slices.Grow(m.Entries, count)
+	}
+
 	run, rest := clone(b[:end]), b[end:]
 	for {
+		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		if err = m.Entries[len(m.Entries)-1].decode(run[:size], true); err != nil {
+		if err = m.Entries[last].decode(run[:size], true); err != nil {
 			return nil, err
 		}
 		if run = run[size:]; len(run) == 0 {
 			return rest, nil
 		}
-		if _, size, run, err = nextField(run); err != nil {
-			return nil, err
-		}
+		_, next, n := nextField(run) // sound: it has been counted
+		size, run = next, run[n:]
 	}
 }
 
 // countEntries counts the entries that b begins with, of which the first has size
-// bytes and no head any more, and returns where they end.
-func countEntries(b []byte, size uint64) (n, end int) {
+// bytes and no head any more, and returns where the last one ends.
+func countEntries(b []byte, size uint64) (count, end int) {
 	const entryTag = 7<<3 | bytesType
-	for rest := b[size:]; ; {
-		n, end = n+1, len(b)-len(rest)
-		tag, size, next, err := nextField(rest)
-		if err != nil || tag != entryTag {
-			return n, end
+	for {
+		count, end = count+1, end+int(size)
+		tag, next, n := nextField(b[end:])
+		if n < 0 || tag != entryTag {
+			return count, end
 		}
-		rest = next[size:]
+		size, end = next, end+n
 	}
 }

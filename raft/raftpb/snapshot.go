@@ -94,11 +94,12 @@ func (cs *ConfState) put(b []byte) []byte {
 // Unmarshal decodes data into the configuration, on top of what it holds.
 func (cs *ConfState) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType, 1<<3 | bytesType:
 			if cs.Voters, b, err = readNumbers(cs.Voters, b, tag, v); err != nil {
@@ -185,11 +186,12 @@ func (sm *SnapshotMetadata) put(b []byte) []byte {
 // Unmarshal decodes data into the metadata, on top of what it holds.
 func (sm *SnapshotMetadata) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | bytesType:
 			if err = sm.ConfState.Unmarshal(b[:v]); err != nil {
@@ -256,11 +258,12 @@ func (s *Snapshot) put(b []byte) []byte {
 // Unmarshal decodes data into the snapshot, on top of what it holds.
 func (s *Snapshot) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | bytesType:
 			s.Data, b = clone(b[:v]), b[v:]

@@ -42,11 +42,12 @@ func (hs *HardState) put(b []byte) []byte {
 // Unmarshal decodes data into the hard state, on top of what it holds.
 func (hs *HardState) Unmarshal(data []byte) (err error) {
 	b := data
-	var tag, v uint64
 	for len(b) > 0 {
-		if tag, v, b, err = nextField(b); err != nil {
-			return err
+		tag, v, n := nextField(b)
+		if n < 0 {
+			return parseError(n)
 		}
+		b = b[n:]
 		switch tag {
 		case 1<<3 | varintType:
 			hs.Term = v

@@ -115,44 +115,40 @@ func putOptional(b []byte, field byte, v []byte) []byte {
 // exhaust the stack.
 const maxDepth = 1000
 
-// nextField reads the head of the field that b begins with. For a number, v is
-// the number. For bytes, it is their length, and rest begins with them: there
-// are at least as many. For other wire types, which we have no use for, it is 0.
-func nextField(b []byte) (tag, v uint64, rest []byte, err error) {
-	if len(b) > 1 && b[0] < 1<<7 && b[1] < 1<<7 && b[0]&7 == varintType { // most are like this
-		return uint64(b[0]), uint64(b[1]), b[2:], nil
+// nextField reads the head of the field that b begins with, which takes n bytes.
+// For a number, v is the number. For bytes, v is their length; they stand behind
+// the head, and there are as many. For other wire types, which we have no use
+// for, v is 0. If n is negative, parseError(n) says what is wrong.
+func nextField(b []byte) (tag, v uint64, n int) {
+	if len(b) > 1 && b[0]|b[1] < 1<<7 { // most tags, numbers and lengths are a byte each
+		switch b[0] & 7 {
+		case varintType:
+			return uint64(b[0]), uint64(b[1]), 2
+		case bytesType:
+			if int(b[1]) <= len(b)-2 {
+				return uint64(b[0]), uint64(b[1]), 2
+			}
+		}
 	}
 
-	if tag, b, err = readVarint(b); err != nil {
-		return 0, 0, nil, err
+	if tag, n = protowire.ConsumeVarint(b); n < 0 {
+		return 0, 0, n
 	}
-	if wireType := tag & 7; wireType != varintType && wireType != bytesType {
-		return tag, 0, b, nil
+	if tag&7 != varintType && tag&7 != bytesType {
+		return tag, 0, n
 	}
-	if v, b, err = readVarint(b); err != nil {
-		return 0, 0, nil, err
+	v, width := protowire.ConsumeVarint(b[n:])
+	if width < 0 {
+		return 0, 0, width
 	}
-	if tag&7 == bytesType && v > uint64(len(b)) {
+	n += width
+	if tag&7 == bytesType && v > uint64(len(b)-n) {
 		if int64(v) < 0 {
-			return 0, 0, nil, errors.New("raftpb: a length is negative")
+			return 0, 0, negativeLength
 		}
-		return 0, 0, nil, io.ErrUnexpectedEOF
+		return 0, 0, cutShort
 	}
-	return tag, v, b, nil
-}
-
-// readVarint reads a number, seven bits a byte, the lowest first.
-func readVarint(b []byte) (v uint64, rest []byte, err error) {
-	for i, c := range b {
-		if i == 9 && c > 1 {
-			return 0, nil, errors.New("raftpb: a number has more than 64 bits")
-		}
-		v |= uint64(c&(1<<7-1)) << (7 * i)
-		if c < 1<<7 {
-			return v, b[i+1:], nil
-		}
-	}
-	return 0, nil, io.ErrUnexpectedEOF
+	return tag, v, n
 }
 
 // skipField passes over a field that is not ours, whose head has been read: one
@@ -179,9 +175,21 @@ func skipField(b []byte, tag, v, known uint64) (rest []byte, err error) {
 	return b[n:], nil
 }
 
-// parseError turns protowire's code into an error; what is cut short is
-// io.ErrUnexpectedEOF.
+// What can be wrong beside what protowire has codes for, which are above these.
+const (
+	cutShort = -100 - iota
+	negativeLength
+)
+
+// parseError turns a code of nextField or protowire into an error; what is cut
+// short is io.ErrUnexpectedEOF.
 func parseError(n int) error {
+	switch n {
+	case cutShort:
+		return io.ErrUnexpectedEOF
+	case negativeLength:
+		return errors.New("raftpb: a length is negative")
+	}
 	err := protowire.ParseError(n)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.ErrUnexpectedEOF
@@ -215,24 +223,22 @@ func readNumbers(list []uint64, b []byte, tag, v uint64) (longer []uint64, rest 
 	}
 	list = slices.Grow(list, n)
 	for len(packed) > 0 {
-		if v, packed, err = readVarint(packed); err != nil {
-			return nil, nil, err
+		v, width := protowire.ConsumeVarint(packed)
+		if width < 0 {
+			return nil, nil, parseError(width)
 		}
-		list = append(list, v)
+		list, packed = append(list, v), packed[width:]
 	}
 	return list, rest, nil
 }
 
-// countFields counts how many number fields with this tag b begins with.
-func countFields(b []byte, tag uint64) int {
-	for n := 0; ; n++ {
-		if len(b) == 0 {
-			return n
+// countFields counts how many fields with this tag b begins with.
+func countFields(b []byte, tag uint64) (count int) {
+	for {
+		next, _, n := nextField(b)
+		if n < 0 || next != tag {
+			return count
 		}
-		next, _, rest, err := nextField(b)
-		if err != nil || next != tag {
-			return n
-		}
-		b = rest
+		count, b = count+1, b[n:]
 	}
 }
