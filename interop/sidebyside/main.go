@@ -1,7 +1,7 @@
 // Command sidebyside does the same work with our library and with etcd's, turn by
 // turn in one process, and prints what each took.
 //
-//	go run ./sidebyside [-rounds 5] [-time 200ms] [-run substring]
+//	go run ./sidebyside [-rounds 20] [-time 20ms] [-run substring]
 //
 // A ratio below 1 means that ours takes less. Of the rounds, the quickest counts:
 // what disturbs a measurement only ever makes it slower. A row that misses its
@@ -47,8 +47,8 @@ type cost struct {
 
 func main() {
 	testing.Init()
-	rounds := flag.Int("rounds", 5, "how often each row is measured")
-	duration := flag.Duration("time", 200*time.Millisecond, "how long each measurement takes")
+	rounds := flag.Int("rounds", 20, "how often each row is measured")
+	duration := flag.Duration("time", 20*time.Millisecond, "how long each measurement takes")
 	filter := flag.String("run", "", "only rows whose name contains this")
 	flag.Parse()
 	if err := flag.Set("test.benchtime", duration.String()); err != nil {
@@ -59,6 +59,10 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// rounding is what allocation ratios may be above their limit: what the runtime
+// allocates now and then, and a pool refills, is counted too.
+const rounding = 0.02
 
 // compare measures and prints all rows whose name contains filter, and reports
 // whether all limits were kept.
@@ -76,10 +80,10 @@ func compare(out io.Writer, rounds int, filter string) bool {
 		our, their := measure(rounds, row.Run, theirRows[i].Run)
 		timeRatio, allocRatio := our.nanos/their.nanos, ratio(our.allocs, their.allocs)
 		mark := ""
-		if l := limits[row.Kind]; timeRatio > l.time || allocRatio > l.allocs {
+		if l := limits[row.Kind]; timeRatio > l.time || allocRatio > l.allocs+rounding {
 			mark, kept = fmt.Sprintf("  over %.1f, %.1f", l.time, l.allocs), false
 		}
-		fmt.Fprintf(out, "%-34s %10.0f %10.0f %6.2f  %8.0f %8.0f %6.2f  %9.0f %9.0f%s\n", row.Name,
+		fmt.Fprintf(out, "%-34s %10.0f %10.0f %6.2f  %8.1f %8.1f %6.2f  %9.0f %9.0f%s\n", row.Name,
 			our.nanos, their.nanos, timeRatio, our.allocs, their.allocs, allocRatio, our.bytes, their.bytes, mark)
 		logTime += math.Log(timeRatio)
 		logAllocs += math.Log(allocRatio)
@@ -111,6 +115,6 @@ func measure(rounds int, ours, theirs func(*testing.B)) (our, their cost) {
 
 func (c *cost) least(r testing.BenchmarkResult) {
 	c.nanos = min(c.nanos, float64(r.T.Nanoseconds())/float64(r.N))
-	c.allocs = min(c.allocs, float64(r.AllocsPerOp()))
-	c.bytes = min(c.bytes, float64(r.AllocedBytesPerOp()))
+	c.allocs = min(c.allocs, float64(r.MemAllocs)/float64(r.N))
+	c.bytes = min(c.bytes, float64(r.MemBytes)/float64(r.N))
 }
