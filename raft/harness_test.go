@@ -4,7 +4,6 @@
 package raft
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -154,15 +153,4 @@ func (g *group) elect(id uint64) {
 	if role := g.nodes[id].raft.role; role != StateLeader {
 		g.t.Fatalf("node %d is %v, want leader", id, role)
 	}
-}
-
-// commands lists the data of the entries a node applied, without empty ones.
-func (n *member) commands() string {
-	s := ""
-	for _, e := range n.applied {
-		if len(e.Data) > 0 && e.Type == pb.EntryNormal {
-			s += fmt.Sprintf("%s ", e.Data)
-		}
-	}
-	return s
 }

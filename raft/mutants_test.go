@@ -21,7 +21,7 @@ import (
 type mutant struct{ name, file, good, bad string }
 
 var mutants = []mutant{
-	{"commit by counting entries of earlier terms", "commit.go", "err != nil || term != r.Term {", "err != nil {"},
+	{"commit by counting entries of earlier terms", "commit.go", "err != nil || term != r.Term {", "err != nil || term == 0 {"},
 	{"vote twice in a term", "election.go", "return r.Vote == None && r.lead == None", "return true"},
 	{"vote for anyone once a leader is known", "election.go", "return r.Vote == None && r.lead == None", "return r.Vote == None"},
 	{"answer before the disk", "outbox.go", "\t\tr.outbox.held.add(&m)\n", "\t\tif m.To != r.id {\n\t\t\tr.outbox.now.add(&m)\n\t\t} else {\n\t\t\tr.outbox.held.add(&m)\n\t\t}\n"},
@@ -43,7 +43,7 @@ var mutants = []mutant{
 	{"let a new leader take a change at once", "role.go", "\tr.pendingConfIndex = r.log.lastIndex()\n", ""},
 	{"enter a joint configuration from one", "propose.go", "case joint && !leave:", "case false:"},
 	{"campaign with a change to apply", "election.go", "case r.hasConfChange(r.log.applied+1, r.log.committed+1):", "case false:"},
-	{"listen to candidates while there is a leader", "election.go", "\tif !hasLeader || ", "\tif true || "},
+	{"listen to candidates while there is a leader", "election.go", "\tif !hasLeader || ", "\tif !hasLeader || m.Term > 0 || "},
 	{"ignore a transfer for the sake of the old leader", "election.go", "if !hasLeader || string(m.Context) == string(campaignTransfer) {", "if !hasLeader {"},
 	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
 	{"read before the first commit of the term", "read.go", "\tif !r.committedInTerm() {\n", "\tif false {\n"},
@@ -53,7 +53,7 @@ var mutants = []mutant{
 	{"accept any amount of proposals", "propose.go", "r.uncommittedSize > 0 && size > 0 && r.uncommittedSize+size > r.maxUncommittedSize", "false"},
 	{"accept proposals while handing over", "propose.go", "case r.leadTransferee != None:", "case false:"},
 	{"never give up a transfer", "clock.go", "\t\tr.abortTransfer() // diss. §3.10: it has had an election timeout\n", ""},
-	{"take a snapshot of a group one is not in", "snapshot.go", "case !slices.Contains(cs.Voters, r.id) && !slices.Contains(cs.Learners, r.id) && !slices.Contains(cs.VotersOutgoing, r.id):", "case false:"},
+	{"take a snapshot of a group one is not in", "snapshot.go", "case !slices.Contains(cs.Voters, r.id) && !slices.Contains(cs.Learners, r.id) && !slices.Contains(cs.VotersOutgoing, r.id):", "case !slices.Contains(cs.Voters, cs.Voters[0]):"},
 	{"take a snapshot that the log holds", "snapshot.go", "case r.log.matches(id):", "case false:"},
 	{"take a snapshot while a change is being applied", "snapshot.go", "case r.hasConfChange(r.log.applied+1, r.log.applying+1):", "case false:"},
 	{"take an old snapshot", "snapshot.go", "case id.index <= r.log.committed:", "case id.index == 0:"},

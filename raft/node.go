@@ -129,6 +129,8 @@ type node struct {
 	stopc      chan struct{}
 	done       chan struct{} // closed when the loop has ended
 
+	proposals sync.Pool // of *proposal
+
 	batch   []*proposal // the loop's own: proposals that go into one message
 	entries []pb.Entry
 }
@@ -146,6 +148,7 @@ func newNode(rn *RawNode) *node {
 		statusc:    make(chan chan Status),
 		stopc:      make(chan struct{}),
 		done:       make(chan struct{}),
+		proposals:  sync.Pool{New: func() any { return &proposal{result: make(chan error, 1)} }},
 	}
 }
 
@@ -156,10 +159,8 @@ type proposal struct {
 	result  chan error  // with room for one answer; nobody need be waiting
 }
 
-var proposals = sync.Pool{New: func() any { return &proposal{result: make(chan error, 1)} }}
-
 func (n *node) Propose(ctx context.Context, data []byte) error {
-	p := proposals.Get().(*proposal)
+	p := n.proposals.Get().(*proposal)
 	p.one[0] = pb.Entry{Data: data}
 	p.entries = p.one[:]
 	if err := n.handToLoop(ctx, p); err != nil {
@@ -168,7 +169,7 @@ func (n *node) Propose(ctx context.Context, data []byte) error {
 	select {
 	case err := <-p.result:
 		p.one[0] = pb.Entry{}
-		proposals.Put(p)
+		n.proposals.Put(p)
 		return err
 	case <-ctx.Done():
 		return ctx.Err() // the loop still has p

@@ -548,6 +548,27 @@ func TestLearnersDoNotCount(t *testing.T) {
 	}
 }
 
+// diss. §4.2.1: a learner does not campaign, nor does one that was removed.
+func TestOnlyVotersCampaign(t *testing.T) {
+	for name, cs := range map[string]pb.ConfState{
+		"learner":  {Voters: []uint64{2, 3}, Learners: []uint64{1}},
+		"stranger": {Voters: []uint64{2, 3}},
+	} {
+		s := NewMemoryStorage()
+		s.snapshot.Metadata.ConfState = cs
+		rn, err := NewRawNode(testConfig(1, s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			rn.Tick()
+		}
+		if err := rn.Campaign(); err != nil || rn.raft.role != StateFollower || rn.raft.Term != 0 {
+			t.Errorf("a %s became %v in term %d, %v", name, rn.raft.role, rn.raft.Term, err)
+		}
+	}
+}
+
 // §5.3: a follower that refused is probed from where the logs may agree; a late
 // refusal is ignored.
 func TestBackingUp(t *testing.T) {
@@ -627,11 +648,12 @@ func TestCheckQuorum(t *testing.T) {
 		c.CheckQuorum = check
 		n := nodeOf(t, 1, c, 1, 0, 1)
 		n.lead(t)
+		n.step(t, pb.Message{Type: pb.MsgHeartbeatResp, From: 2, To: 1, Term: 2})
 		for range 10 {
 			n.Tick()
 		}
-		if n.raft.role != StateLeader && n.raft.electionElapsed > 10 {
-			t.Error("stepped down too early")
+		if n.raft.role != StateLeader {
+			t.Errorf("check-quorum %t: stepped down, though it had heard from a majority", check)
 		}
 		for range 10 {
 			n.Tick()
@@ -898,6 +920,7 @@ func TestSnapshot(t *testing.T) {
 		{"conflicting with our log", snap(2, 3, 1, 2), 3, true},
 		{"in our log", snap(1, 3, 1, 2), 3, false},
 		{"committed already", snap(1, 1, 1, 2), 1, false},
+		{"older than what is committed, and another's", snap(2, 1, 1, 2), 1, false},
 		{"not for us", snap(2, 9, 2, 3), 1, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -234,9 +234,11 @@ func (c *ConfChange) put(b []byte) []byte {
 func (c *ConfChange) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {
@@ -304,9 +306,11 @@ func (c *ConfChangeSingle) put(b []byte) []byte {
 func (c *ConfChangeSingle) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {
@@ -377,9 +381,11 @@ func (c *ConfChangeV2) put(b []byte) []byte {
 func (c *ConfChangeV2) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {

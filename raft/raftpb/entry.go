@@ -75,9 +75,11 @@ func (e *Entry) Unmarshal(data []byte) error {
 // decode decodes b. If b is ours to keep, Data becomes a part of it; else a copy.
 func (e *Entry) decode(b []byte, ours bool) (err error) {
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {

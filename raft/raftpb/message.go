@@ -155,9 +155,11 @@ func (m *Message) decode(b []byte, depth int) (err error) {
 		return errors.New("raftpb: messages are nested too deep")
 	}
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {

@@ -95,9 +95,11 @@ func (cs *ConfState) put(b []byte) []byte {
 func (cs *ConfState) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {
@@ -187,9 +189,11 @@ func (sm *SnapshotMetadata) put(b []byte) []byte {
 func (sm *SnapshotMetadata) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {
@@ -259,9 +263,11 @@ func (s *Snapshot) put(b []byte) []byte {
 func (s *Snapshot) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {

@@ -43,9 +43,11 @@ func (hs *HardState) put(b []byte) []byte {
 func (hs *HardState) Unmarshal(data []byte) (err error) {
 	b := data
 	for len(b) > 0 {
-		tag, v, n := nextField(b)
-		if n < 0 {
-			return parseError(n)
+		tag, v, n := shortField(b)
+		if n == 0 {
+			if tag, v, n = nextField(b); n < 0 {
+				return parseError(n)
+			}
 		}
 		b = b[n:]
 		switch tag {

@@ -115,33 +115,40 @@ func putOptional(b []byte, field byte, v []byte) []byte {
 // exhaust the stack.
 const maxDepth = 1000
 
+// shortField is nextField for a number of one byte, as most fields are; for others
+// n is 0. It is small enough to be inlined, which makes decoding a third quicker.
+func shortField(b []byte) (tag, v uint64, n int) {
+	const others = 1<<7 | 7 // bits of a longer tag, or of another wire type
+	if len(b) > 1 && b[0]&others|b[1]&(1<<7) == 0 {
+		return uint64(b[0]), uint64(b[1]), 2
+	}
+	return 0, 0, 0
+}
+
 // nextField reads the head of the field that b begins with, which takes n bytes.
 // For a number, v is the number. For bytes, v is their length; they stand behind
 // the head, and there are as many. For other wire types, which we have no use
 // for, v is 0. If n is negative, parseError(n) says what is wrong.
 func nextField(b []byte) (tag, v uint64, n int) {
-	if len(b) > 1 && b[0]|b[1] < 1<<7 { // most tags, numbers and lengths are a byte each
-		switch b[0] & 7 {
-		case varintType:
-			return uint64(b[0]), uint64(b[1]), 2
-		case bytesType:
-			if int(b[1]) <= len(b)-2 {
-				return uint64(b[0]), uint64(b[1]), 2
-			}
-		}
-	}
-
-	if tag, n = protowire.ConsumeVarint(b); n < 0 {
+	if len(b) > 0 && b[0] < 1<<7 {
+		tag, n = uint64(b[0]), 1
+	} else if tag, n = protowire.ConsumeVarint(b); n < 0 {
 		return 0, 0, n
 	}
 	if tag&7 != varintType && tag&7 != bytesType {
 		return tag, 0, n
 	}
-	v, width := protowire.ConsumeVarint(b[n:])
-	if width < 0 {
-		return 0, 0, width
+
+	if n < len(b) && b[n] < 1<<7 {
+		v = uint64(b[n])
+		n++
+	} else {
+		var width int
+		if v, width = protowire.ConsumeVarint(b[n:]); width < 0 {
+			return 0, 0, width
+		}
+		n += width
 	}
-	n += width
 	if tag&7 == bytesType && v > uint64(len(b)-n) {
 		if int64(v) < 0 {
 			return 0, 0, negativeLength
