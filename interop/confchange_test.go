@@ -94,7 +94,7 @@ func describeTheirs(cfg theirtracker.Config, trk theirtracker.ProgressMap, err e
 
 // Any sequence of changes leads to the same configurations and the same errors.
 func TestChangesAgree(t *testing.T) {
-	seeds(t, 5000, 200_000, func(seed uint64) {
+	seeds(t, 2000, 200_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		c := newChangers(s.Uint64N(20))
 		var story []string
@@ -123,7 +123,7 @@ func TestChangesAgree(t *testing.T) {
 
 // Any ConfState, also an impossible one, is restored alike.
 func TestRestoreAgrees(t *testing.T) {
-	seeds(t, 10_000, 300_000, func(seed uint64) {
+	seeds(t, 4000, 300_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		few := func() []uint64 { return many(s, func() uint64 { return s.Uint64N(6) }) }
 		cs := pb.ConfState{Voters: few(), Learners: few(), VotersOutgoing: few(), LearnersNext: few(), AutoLeave: s.IntN(2) == 0}

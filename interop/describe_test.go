@@ -16,7 +16,7 @@ import (
 // Values of all types are described in the same words.
 func TestDescriptionsAgree(t *testing.T) {
 	quoted := func(data []byte) string { return fmt.Sprintf("<%s>", data) }
-	seeds(t, 3000, 100_000, func(seed uint64) {
+	seeds(t, 1000, 100_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		m, snap, cs, hs := s.messageOf(0), s.snapshot(), s.confState(), s.hardState()
 		if s.IntN(2) == 0 {
@@ -128,7 +128,7 @@ func TestTextsAgree(t *testing.T) {
 // An invalid Config is refused with the same words, in the same order of rules;
 // a valid one gets the same defaults.
 func TestConfigsAreRefusedAlike(t *testing.T) {
-	seeds(t, 3000, 50_000, func(seed uint64) {
+	seeds(t, 1000, 50_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		c := raft.Config{
 			ID: 1, ElectionTick: 10, HeartbeatTick: 1, MaxInflightMsgs: 4,

@@ -39,6 +39,28 @@ var Differences = []Difference{
 		Shown: "TestPostponedReadsEndWithLeadership",
 	},
 	{
+		Name:  "reads of a leader that is no voter any more, when there is a single voter",
+		Etcd:  "are answered at once",
+		Ours:  "are answered when the voter has confirmed that this node leads",
+		Why:   "The voter may have elected itself meanwhile, and have committed newer writes (diss. §6.4, step 3).",
+		Shown: "TestRemovedLeaderAsksTheSingleVoter",
+	},
+	{
+		Name: "a snapshot from a peer while the program holds a committed change that it has not applied",
+		Etcd: "is taken: the older change is then applied on top of the snapshot's configuration",
+		Ours: "is ignored, with an answer that says how far our log is certain; the leader sends it again",
+		Why: "The snapshot's configuration has the change already. Applied twice it panics (a joint one is entered " +
+			"twice) or leaves a configuration that no other node has.",
+		Shown: "TestSnapshotWaitsForTheChangeBeforeIt",
+	},
+	{
+		Name:  "a snapshot from a peer with a configuration that cannot be",
+		Etcd:  "panics",
+		Ours:  "is ignored",
+		Why:   "No message of a peer may stop a node.",
+		Shown: "TestImpossibleSnapshotIsIgnored",
+	},
+	{
 		Name:  "a change of membership that MaxUncommittedEntriesSize does not admit",
 		Etcd:  "is dropped, but counts as pending: the next change is refused until something later is applied",
 		Ours:  "is dropped without a trace",

@@ -283,3 +283,85 @@ func TestMarshalAppendAppends(t *testing.T) {
 		t.Errorf("appended %x, etcd's encoding is %x", got, data)
 	}
 }
+
+// A leader that was removed, of a group with one voter left, which is another.
+func TestRemovedLeaderAsksTheSingleVoter(t *testing.T) {
+	answers := func(eng engine) (alone, confirmed int) {
+		c := newCluster(t, plainPlan(2), eng)
+		c.elect(1)
+		must(c.member(1).node.ProposeConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 1}))
+		c.settle()
+		m := c.member(1)
+		m.node.ReadIndex([]byte("r"))
+		c.pump(m)
+		alone = len(m.reads)
+		c.settle()
+		return alone, len(m.reads)
+	}
+	if alone, _ := answers(etcd{}); alone != 1 {
+		t.Errorf("etcd's answered %d times at once: what we differ from is gone", alone)
+	}
+	if alone, confirmed := answers(ours{}); alone != 0 || confirmed != 1 {
+		t.Errorf("ours answered %d times at once, %d times when it was confirmed", alone, confirmed)
+	}
+}
+
+// A follower takes a Ready with a change in it, and gets a snapshot that has the
+// change already before it has advanced.
+func TestSnapshotWaitsForTheChangeBeforeIt(t *testing.T) {
+	voters := []uint64{1, 2, 3}
+	step := func(eng engine) (snapshotTaken bool, commit uint64) {
+		c := newCluster(t, plainPlan(3), eng)
+		change := pb.ConfChangeV2{
+			Transition: pb.ConfChangeTransitionJointExplicit,
+			Changes:    []pb.ConfChangeSingle{{Type: pb.ConfChangeAddLearnerNode, NodeID: 4}},
+		}
+		typ, data, err := pb.MarshalConfChange(change)
+		must(err)
+		m := c.member(2)
+		must(m.node.Step(pb.Message{
+			Type: pb.MsgApp, From: 1, To: 2, Term: 2, LogTerm: 1, Index: 1, Commit: 2,
+			Entries: []pb.Entry{{Term: 2, Index: 2, Type: typ, Data: data}},
+		}))
+		rd := m.node.Ready()
+		must(m.store.Append(rd.Entries))
+		if len(rd.CommittedEntries) != 1 {
+			t.Fatalf("%s handed out %v", eng.name(), rd.CommittedEntries)
+		}
+		must(m.node.Step(pb.Message{
+			Type: pb.MsgSnap, From: 1, To: 2, Term: 2,
+			Snapshot: &pb.Snapshot{Metadata: pb.SnapshotMetadata{
+				Index: 9, Term: 2, ConfState: pb.ConfState{Voters: voters, VotersOutgoing: voters, Learners: []uint64{4}},
+			}},
+		}))
+		return m.node.status().commit == 9, m.node.status().commit
+	}
+	if taken, commit := step(etcd{}); !taken {
+		t.Errorf("etcd's did not take it, commit %d: what we differ from is gone", commit)
+	}
+	if taken, commit := step(ours{}); taken || commit != 2 {
+		t.Errorf("ours took it: %t, commit %d", taken, commit)
+	}
+}
+
+// The only voter is a learner.
+func TestImpossibleSnapshotIsIgnored(t *testing.T) {
+	step := func(eng engine) (commit uint64, panicked any) {
+		c := newCluster(t, plainPlan(3), eng)
+		m := c.member(2)
+		defer func() { panicked = recover() }()
+		must(m.node.Step(pb.Message{
+			Type: pb.MsgSnap, From: 1, To: 2, Term: 2,
+			Snapshot: &pb.Snapshot{Metadata: pb.SnapshotMetadata{
+				Index: 9, Term: 2, ConfState: pb.ConfState{Voters: []uint64{2}, Learners: []uint64{2}},
+			}},
+		}))
+		return m.node.status().commit, nil
+	}
+	if _, panicked := step(etcd{}); panicked == nil {
+		t.Error("etcd's did not panic: what we differ from is gone")
+	}
+	if commit, panicked := step(ours{}); commit != 1 || panicked != nil {
+		t.Errorf("ours has commit %d, panic: %v", commit, panicked)
+	}
+}

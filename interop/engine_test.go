@@ -88,8 +88,9 @@ type status struct {
 	config   string
 	progress map[uint64]string // nil unless there is one
 
-	voters int  // of both halves together
-	joint  bool // whether there are two halves
+	voters  int  // of both halves together
+	joint   bool // whether there are two halves
+	isVoter bool // whether the node itself is one of them
 }
 
 func (s *status) append(b []byte) []byte {

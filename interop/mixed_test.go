@@ -27,7 +27,7 @@ func mixed(mask uint64) func(id uint64) engine {
 
 // A mixed cluster does what etcd's does, whatever happens.
 func TestMixedClusterDoesWhatEtcdsDoes(t *testing.T) {
-	seeds(t, 150, 10_000, func(seed uint64) {
+	seeds(t, 100, 10_000, func(seed uint64) {
 		rnd := newRand(seed)
 		members := 2 + rnd.IntN(4)
 		p := drawPlan(rnd, members)

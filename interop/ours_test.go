@@ -61,6 +61,7 @@ func (n ourNode) status() status {
 		role: st.RaftState.String(), config: st.Config.String(),
 		voters: len(st.Config.Voters.IDs()), joint: len(st.Config.Voters[1]) > 0,
 	}
+	_, s.isVoter = st.Config.Voters.IDs()[st.ID]
 	if st.Progress != nil {
 		s.progress = make(map[uint64]string, len(st.Progress))
 		for id, pr := range st.Progress {

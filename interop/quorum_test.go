@@ -38,7 +38,7 @@ func (s source) ids(most int) map[uint64]struct{} {
 
 // Commit index, outcome of votes and texts agree, joint or not.
 func TestQuorumsAgree(t *testing.T) {
-	seeds(t, 20_000, 1_000_000, func(seed uint64) {
+	seeds(t, 8000, 1_000_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		most := []int{3, 7, 12}[s.IntN(3)]
 		first, second := s.ids(most), s.ids(most)

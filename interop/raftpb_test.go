@@ -106,7 +106,7 @@ func eachTwin(t *testing.T, quick int, run func(t *testing.T, tw twin, s source)
 // The same value has the same encoding, the same size and the same JSON in both,
 // and each reads in the other's bytes what it reads in its own.
 func TestEncodingsAreTheSame(t *testing.T) {
-	eachTwin(t, 2000, func(t *testing.T, tw twin, s source) {
+	eachTwin(t, 1000, func(t *testing.T, tw twin, s source) {
 		our := tw.draw(s)
 		their := tw.toTheirs(our)
 
@@ -251,7 +251,7 @@ func TestDecodingTwiceMergesAlike(t *testing.T) {
 
 // Damaged bytes are refused by both or mean the same to both.
 func TestDamagedBytesAreReadAlike(t *testing.T) {
-	eachTwin(t, 2000, func(t *testing.T, tw twin, s source) {
+	eachTwin(t, 1000, func(t *testing.T, tw twin, s source) {
 		data := marshal(t, tw.draw(s))
 		for range 1 + s.IntN(3) {
 			data = damage(s, data)
@@ -285,7 +285,7 @@ func damage(s source, data []byte) []byte {
 // Fields in any order, of unknown numbers and of every wire type, packed or not,
 // are read alike.
 func TestStrangeFieldsAreReadAlike(t *testing.T) {
-	eachTwin(t, 3000, func(t *testing.T, tw twin, s source) {
+	eachTwin(t, 1500, func(t *testing.T, tw twin, s source) {
 		mustDecodeAlike(t, tw, strangeFields(s, 2))
 	})
 }

@@ -11,7 +11,7 @@ func allTheirs(uint64) engine { return etcd{} }
 
 // A node that talks to nobody, or to forged messages only, does what etcd's does.
 func TestOneNodeDoesWhatEtcdsDoes(t *testing.T) {
-	seeds(t, 600, 20_000, func(seed uint64) {
+	seeds(t, 300, 20_000, func(seed uint64) {
 		rnd := newRand(seed)
 		p := drawPlan(rnd, 1)
 		mustAgree(t, seed, p, calm.draw(rnd, 150, 1), allOurs, allTheirs)
@@ -20,7 +20,7 @@ func TestOneNodeDoesWhatEtcdsDoes(t *testing.T) {
 
 // A cluster does step by step what one of etcd's does.
 func TestClusterDoesWhatEtcdsDoes(t *testing.T) {
-	seeds(t, 300, 10_000, func(seed uint64) {
+	seeds(t, 150, 10_000, func(seed uint64) {
 		rnd := newRand(seed)
 		members := 2 + rnd.IntN(4)
 		p := drawPlan(rnd, members)
@@ -30,7 +30,7 @@ func TestClusterDoesWhatEtcdsDoes(t *testing.T) {
 
 // So it does when messages come that nobody sent, or not so.
 func TestClusterAmongForgersDoesWhatEtcdsDoes(t *testing.T) {
-	seeds(t, 300, 10_000, func(seed uint64) {
+	seeds(t, 150, 10_000, func(seed uint64) {
 		rnd := newRand(seed)
 		members := 1 + rnd.IntN(4)
 		p := drawPlan(rnd, members)
@@ -40,7 +40,7 @@ func TestClusterAmongForgersDoesWhatEtcdsDoes(t *testing.T) {
 
 // So it does when leaders come and go, and logs part and are put right.
 func TestQuarrellingClusterDoesWhatEtcdsDoes(t *testing.T) {
-	seeds(t, 200, 10_000, func(seed uint64) {
+	seeds(t, 100, 10_000, func(seed uint64) {
 		rnd := newRand(seed)
 		members := 2 + rnd.IntN(4)
 		p := drawPlan(rnd, members)
@@ -56,7 +56,7 @@ func TestPostponedReadsAreWhatEtcdsAre(t *testing.T) {
 		quiet[k] = 0
 	}
 	quiet[opReadIndex] = 30
-	seeds(t, 200, 10_000, func(seed uint64) {
+	seeds(t, 100, 10_000, func(seed uint64) {
 		rnd := newRand(seed)
 		members := 1 + rnd.IntN(4)
 		p := drawPlan(rnd, members)

@@ -152,7 +152,7 @@ func errorName(err error) string {
 
 // Entries that were handed out stay as they are, whatever happens to the storage.
 func TestEntriesHandedOutStayAsTheyAre(t *testing.T) {
-	seeds(t, 40, 2_000, func(seed uint64) {
+	seeds(t, 20, 2_000, func(seed uint64) {
 		st := ours{}.newStore()
 		s := source{newRand(seed)}
 		type handedOut struct {

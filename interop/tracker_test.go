@@ -31,7 +31,7 @@ type inflights interface {
 }
 
 func TestInflightsAgree(t *testing.T) {
-	seeds(t, 3000, 100_000, func(seed uint64) {
+	seeds(t, 1500, 100_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		size, bytes := s.IntN(20), []uint64{0, 0, 10, 50}[s.IntN(4)]
 		our, their := tracker.NewInflights(size, bytes), theirtracker.NewInflights(size, bytes)
@@ -84,7 +84,7 @@ type progress interface {
 }
 
 func TestProgressAgrees(t *testing.T) {
-	seeds(t, 5000, 200_000, func(seed uint64) {
+	seeds(t, 2000, 200_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		match, size := s.Uint64N(5), 1+s.IntN(4)
 		next := match + 1 + s.Uint64N(3)
@@ -145,7 +145,7 @@ func drawProgressCall(s source, x, y uint64) (call func(progress) any, name stri
 
 // Who leads what: votes, commit index, activity and the order of visits agree.
 func TestTrackersAgree(t *testing.T) {
-	seeds(t, 3000, 100_000, func(seed uint64) {
+	seeds(t, 1500, 100_000, func(seed uint64) {
 		s := source{newRand(seed)}
 		our, their := tracker.MakeProgressTracker(4, 0), theirtracker.MakeProgressTracker(4, 0)
 		for half := range 2 {

@@ -348,15 +348,36 @@ func (w *world) confChange(x, y uint64) pb.ConfChangeI {
 	return v2
 }
 
-// readsDiffer reports whether m leads and has not committed in its term, in which
-// case reads are treated differently: see Differences.
+// readsDiffer reports whether m leads and has not committed in its term, or leads
+// a single voter that is another node, in which cases reads are treated
+// differently: see Differences.
 func (w *world) readsDiffer(m *member) bool {
 	st := m.node.status()
-	if st.role != raft.StateLeader.String() || w.plan.postpones && (st.voters > 1 || st.joint) {
+	if st.role != raft.StateLeader.String() {
+		return false
+	}
+	single := st.voters == 1 && !st.joint
+	if single && !st.isVoter {
+		return true
+	}
+	if w.plan.postpones && !single {
 		return false
 	}
 	term, err := m.store.Term(st.commit)
 	return err != nil || term != st.term
+}
+
+// holdsChange reports whether m has been given a change of membership to apply and
+// has not said yet that it did; snapshots are treated differently then: see
+// Differences.
+func (w *world) holdsChange(m *member) bool {
+	isChange := func(e pb.Entry) bool { return e.Type != pb.EntryNormal }
+	if m.ready != nil && slices.ContainsFunc(m.ready.CommittedEntries, isChange) {
+		return true
+	}
+	return slices.ContainsFunc(m.applyQ, func(msg pb.Message) bool {
+		return slices.ContainsFunc(msg.Entries, isChange)
+	})
 }
 
 // mayDrop reports whether m could drop a proposal because of its size, which
@@ -601,6 +622,9 @@ func (w *world) deliver(data []byte) {
 func (w *world) step(m *member, msg pb.Message) {
 	if msg.Type == pb.MsgTransferLeader && msg.Term != 0 && m.node.status().role != raft.StateLeader.String() {
 		return // passed on twice: see Differences
+	}
+	if msg.Type == pb.MsgSnap && w.holdsChange(m) {
+		return
 	}
 	changes := slices.ContainsFunc(msg.Entries, func(e pb.Entry) bool { return e.Type != pb.EntryNormal })
 	if msg.Type == pb.MsgProp && changes && w.mayDrop(m) {
