@@ -209,24 +209,15 @@ func (c *ConfChange) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChange) Marshal() ([]byte, error) {
-	b := make([]byte, c.Size())
-	c.put(b)
-	return b, nil
+	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChange) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, c.Size())
-	c.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (c *ConfChange) put(b []byte) []byte {
-	b = putOptional(b, 4, c.Context)
-	b = putNumber(b, 3, c.NodeID)
-	b = putNumber(b, 2, enumBits(int32(c.Type)))
-	b = putNumber(b, 1, c.ID)
+	b = appendNumber(b, 1, c.ID)
+	b = appendNumber(b, 2, enumBits(int32(c.Type)))
+	b = appendNumber(b, 3, c.NodeID)
+	b = appendOptional(b, 4, c.Context)
 	return b
 }
 
@@ -283,22 +274,13 @@ func (c *ConfChangeSingle) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeSingle) Marshal() ([]byte, error) {
-	b := make([]byte, c.Size())
-	c.put(b)
-	return b, nil
+	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChangeSingle) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, c.Size())
-	c.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (c *ConfChangeSingle) put(b []byte) []byte {
-	b = putNumber(b, 2, c.NodeID)
-	b = putNumber(b, 1, enumBits(int32(c.Type)))
+	b = appendNumber(b, 1, enumBits(int32(c.Type)))
+	b = appendNumber(b, 2, c.NodeID)
 	return b
 }
 
@@ -353,27 +335,16 @@ func (c *ConfChangeV2) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeV2) Marshal() ([]byte, error) {
-	b := make([]byte, c.Size())
-	c.put(b)
-	return b, nil
+	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (c *ConfChangeV2) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, c.Size())
-	c.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (c *ConfChangeV2) put(b []byte) []byte {
-	b = putOptional(b, 3, c.Context)
-	for i := len(c.Changes) - 1; i >= 0; i-- {
-		end := len(b)
-		b = c.Changes[i].put(b)
-		b = putHeader(b, 2, end-len(b))
+	b = appendNumber(b, 1, enumBits(int32(c.Transition)))
+	for i := range c.Changes {
+		b = c.Changes[i].MarshalAppend(appendHeader(b, 2, c.Changes[i].Size()))
 	}
-	b = putNumber(b, 1, enumBits(int32(c.Transition)))
+	b = appendOptional(b, 3, c.Context)
 	return b
 }
 

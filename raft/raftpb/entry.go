@@ -46,24 +46,15 @@ func (e *Entry) Size() int {
 
 // Marshal encodes an entry. The error is always nil.
 func (e *Entry) Marshal() ([]byte, error) {
-	b := make([]byte, e.Size())
-	e.put(b)
-	return b, nil
+	return e.MarshalAppend(make([]byte, 0, e.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (e *Entry) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, e.Size())
-	e.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (e *Entry) put(b []byte) []byte {
-	b = putOptional(b, 4, e.Data)
-	b = putNumber(b, 3, e.Index)
-	b = putNumber(b, 2, e.Term)
-	b = putNumber(b, 1, enumBits(int32(e.Type)))
+	b = appendNumber(b, 1, enumBits(int32(e.Type)))
+	b = appendNumber(b, 2, e.Term)
+	b = appendNumber(b, 3, e.Index)
+	b = appendOptional(b, 4, e.Data)
 	return b
 }
 

@@ -101,46 +101,31 @@ func (m *Message) Size() int {
 
 // Marshal encodes a message. The error is always nil.
 func (m *Message) Marshal() ([]byte, error) {
-	b := make([]byte, m.Size())
-	m.put(b)
-	return b, nil
+	return m.MarshalAppend(make([]byte, 0, m.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (m *Message) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, m.Size())
-	m.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (m *Message) put(b []byte) []byte {
-	for i := len(m.Responses) - 1; i >= 0; i-- {
-		end := len(b)
-		b = m.Responses[i].put(b)
-		b = putHeader(b, 14, end-len(b))
+	b = appendNumber(b, 1, enumBits(int32(m.Type)))
+	b = appendNumber(b, 2, m.To)
+	b = appendNumber(b, 3, m.From)
+	b = appendNumber(b, 4, m.Term)
+	b = appendNumber(b, 5, m.LogTerm)
+	b = appendNumber(b, 6, m.Index)
+	for i := range m.Entries {
+		b = m.Entries[i].MarshalAppend(appendHeader(b, 7, m.Entries[i].Size()))
 	}
-	b = putNumber(b, 13, m.Vote)
-	b = putOptional(b, 12, m.Context)
-	b = putNumber(b, 11, m.RejectHint)
-	b = putBool(b, 10, m.Reject)
+	b = appendNumber(b, 8, m.Commit)
 	if m.Snapshot != nil {
-		end := len(b)
-		b = m.Snapshot.put(b)
-		b = putHeader(b, 9, end-len(b))
+		b = m.Snapshot.MarshalAppend(appendHeader(b, 9, m.Snapshot.Size()))
 	}
-	b = putNumber(b, 8, m.Commit)
-	for i := len(m.Entries) - 1; i >= 0; i-- {
-		end := len(b)
-		b = m.Entries[i].put(b)
-		b = putHeader(b, 7, end-len(b))
+	b = appendBool(b, 10, m.Reject)
+	b = appendNumber(b, 11, m.RejectHint)
+	b = appendOptional(b, 12, m.Context)
+	b = appendNumber(b, 13, m.Vote)
+	for i := range m.Responses {
+		b = m.Responses[i].MarshalAppend(appendHeader(b, 14, m.Responses[i].Size()))
 	}
-	b = putNumber(b, 6, m.Index)
-	b = putNumber(b, 5, m.LogTerm)
-	b = putNumber(b, 4, m.Term)
-	b = putNumber(b, 3, m.From)
-	b = putNumber(b, 2, m.To)
-	b = putNumber(b, 1, enumBits(int32(m.Type)))
 	return b
 }
 

@@ -6,8 +6,6 @@
 
 package raftpb
 
-import "slices"
-
 // ConfState is a configuration of the group: who votes and who only listens.
 // While it is joint (§6), VotersOutgoing holds the voters of the old half.
 type ConfState struct {
@@ -61,33 +59,24 @@ func (cs *ConfState) Size() int {
 
 // Marshal encodes a configuration. The error is always nil.
 func (cs *ConfState) Marshal() ([]byte, error) {
-	b := make([]byte, cs.Size())
-	cs.put(b)
-	return b, nil
+	return cs.MarshalAppend(make([]byte, 0, cs.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (cs *ConfState) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, cs.Size())
-	cs.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (cs *ConfState) put(b []byte) []byte {
-	b = putBool(b, 5, cs.AutoLeave)
-	for _, id := range slices.Backward(cs.LearnersNext) {
-		b = putNumber(b, 4, id)
+	for _, id := range cs.Voters {
+		b = appendNumber(b, 1, id)
 	}
-	for _, id := range slices.Backward(cs.VotersOutgoing) {
-		b = putNumber(b, 3, id)
+	for _, id := range cs.Learners {
+		b = appendNumber(b, 2, id)
 	}
-	for _, id := range slices.Backward(cs.Learners) {
-		b = putNumber(b, 2, id)
+	for _, id := range cs.VotersOutgoing {
+		b = appendNumber(b, 3, id)
 	}
-	for _, id := range slices.Backward(cs.Voters) {
-		b = putNumber(b, 1, id)
+	for _, id := range cs.LearnersNext {
+		b = appendNumber(b, 4, id)
 	}
+	b = appendBool(b, 5, cs.AutoLeave)
 	return b
 }
 
@@ -163,25 +152,14 @@ func (sm *SnapshotMetadata) Size() int {
 
 // Marshal encodes the metadata. The error is always nil.
 func (sm *SnapshotMetadata) Marshal() ([]byte, error) {
-	b := make([]byte, sm.Size())
-	sm.put(b)
-	return b, nil
+	return sm.MarshalAppend(make([]byte, 0, sm.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (sm *SnapshotMetadata) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, sm.Size())
-	sm.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (sm *SnapshotMetadata) put(b []byte) []byte {
-	b = putNumber(b, 3, sm.Term)
-	b = putNumber(b, 2, sm.Index)
-	end := len(b)
-	b = sm.ConfState.put(b)
-	b = putHeader(b, 1, end-len(b))
+	b = sm.ConfState.MarshalAppend(appendHeader(b, 1, sm.ConfState.Size()))
+	b = appendNumber(b, 2, sm.Index)
+	b = appendNumber(b, 3, sm.Term)
 	return b
 }
 
@@ -238,24 +216,13 @@ func (s *Snapshot) Size() int {
 
 // Marshal encodes a snapshot. The error is always nil.
 func (s *Snapshot) Marshal() ([]byte, error) {
-	b := make([]byte, s.Size())
-	s.put(b)
-	return b, nil
+	return s.MarshalAppend(make([]byte, 0, s.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (s *Snapshot) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, s.Size())
-	s.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (s *Snapshot) put(b []byte) []byte {
-	end := len(b)
-	b = s.Metadata.put(b)
-	b = putHeader(b, 2, end-len(b))
-	b = putOptional(b, 1, s.Data)
+	b = appendOptional(b, 1, s.Data)
+	b = s.Metadata.MarshalAppend(appendHeader(b, 2, s.Metadata.Size()))
 	return b
 }
 

@@ -19,23 +19,14 @@ func (hs *HardState) Size() int {
 
 // Marshal encodes a hard state. The error is always nil.
 func (hs *HardState) Marshal() ([]byte, error) {
-	b := make([]byte, hs.Size())
-	hs.put(b)
-	return b, nil
+	return hs.MarshalAppend(make([]byte, 0, hs.Size())), nil
 }
 
 // MarshalAppend appends what Marshal returns to b.
 func (hs *HardState) MarshalAppend(b []byte) []byte {
-	b, room := grow(b, hs.Size())
-	hs.put(room)
-	return b
-}
-
-// put writes the encoding at the end of b, and returns what is left before it.
-func (hs *HardState) put(b []byte) []byte {
-	b = putNumber(b, 3, hs.Commit)
-	b = putNumber(b, 2, hs.Vote)
-	b = putNumber(b, 1, hs.Term)
+	b = appendNumber(b, 1, hs.Term)
+	b = appendNumber(b, 2, hs.Vote)
+	b = appendNumber(b, 3, hs.Commit)
 	return b
 }
 

@@ -51,62 +51,36 @@ func sizeOptional(v []byte) int {
 	return sizeBytes(len(v))
 }
 
-// Writing. A struct is put at the end of a buffer, its last field first, and
-// what is left of the buffer is returned: once all of an embedded struct has
-// been put, its length is known, and need not be measured again.
+// Writing, by appending. Numbers that take one byte are written without a call
+// to protowire, since most do.
 
-// grow makes room for n bytes behind b, and returns it with that room.
-func grow(b []byte, n int) (whole, room []byte) {
-	whole = slices.Grow(b, n)[:len(b)+n]
-	return whole, whole[len(b):]
-}
-
-// putNumber puts a number field.
-func putNumber(b []byte, field byte, v uint64) []byte {
-	if v < 1<<7 { // most numbers are small
-		n := len(b) - 2
-		b[n], b[n+1] = field<<3|varintType, byte(v)
-		return b[:n]
+func appendNumber(b []byte, field byte, v uint64) []byte {
+	if v < 1<<7 {
+		return append(b, field<<3|varintType, byte(v))
 	}
-	b = putVarint(b, v)
-	b[len(b)-1] = field<<3 | varintType
-	return b[:len(b)-1]
+	return protowire.AppendVarint(append(b, field<<3|varintType), v)
 }
 
-func putVarint(b []byte, v uint64) []byte {
-	n := len(b) - sizeVarint(v)
-	i := n
-	for ; v >= 1<<7; i++ {
-		b[i] = byte(v) | 1<<7
-		v >>= 7
-	}
-	b[i] = byte(v)
-	return b[:n]
-}
-
-func putBool(b []byte, field byte, v bool) []byte {
+func appendBool(b []byte, field byte, v bool) []byte {
 	if v {
-		return putNumber(b, field, 1)
+		return append(b, field<<3|varintType, 1)
 	}
-	return putNumber(b, field, 0)
+	return append(b, field<<3|varintType, 0)
 }
 
-// putHeader puts the tag and the length of a field, n bytes that have been put
-// before.
-func putHeader(b []byte, field byte, n int) []byte {
-	b = putVarint(b, uint64(n))
-	b[len(b)-1] = field<<3 | bytesType
-	return b[:len(b)-1]
+// appendHeader begins a field of n bytes.
+func appendHeader(b []byte, field byte, n int) []byte {
+	if n < 1<<7 {
+		return append(b, field<<3|bytesType, byte(n))
+	}
+	return protowire.AppendVarint(append(b, field<<3|bytesType), uint64(n))
 }
 
-// putOptional puts a bytes field, unless it is nil.
-func putOptional(b []byte, field byte, v []byte) []byte {
+func appendOptional(b []byte, field byte, v []byte) []byte {
 	if v == nil {
 		return b
 	}
-	n := len(b) - len(v)
-	copy(b[n:], v)
-	return putHeader(b[:n], field, len(v))
+	return append(appendHeader(b, field, len(v)), v...)
 }
 
 // Reading.
