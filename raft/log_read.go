@@ -107,18 +107,19 @@ func (l *raftLog) slice(lo, hi, maxSize uint64) ([]pb.Entry, error) {
 }
 
 // scan calls visit with the entries in [lo, hi), a page at a time, until it
-// returns false.
-func (l *raftLog) scan(lo, hi uint64, visit func([]pb.Entry) bool) {
+// returns false. It gives ErrCompacted if storage has dropped some of them.
+func (l *raftLog) scan(lo, hi uint64, visit func([]pb.Entry) bool) error {
 	for lo < hi {
 		entries, err := l.slice(lo, hi, l.maxApplyingSize)
 		if err != nil {
-			panic(fmt.Sprintf("raft: read entries [%d, %d): %v", lo, hi, err))
+			return err
 		}
 		if !visit(entries) {
-			return
+			return nil
 		}
 		lo += uint64(len(entries))
 	}
+	return nil
 }
 
 // lastAtOrBelow returns the last entry at or below at.index whose term is not

@@ -107,16 +107,17 @@ func (r *raft) appliedTo(index, size uint64) {
 }
 
 // hasConfChange reports whether any of the entries in [lo, hi) changes the
-// membership.
+// membership, or may: the user can have compacted entries that it has applied and
+// not acknowledged yet.
 func (r *raft) hasConfChange(lo, hi uint64) bool {
 	found := false
-	r.log.scan(lo, hi, func(entries []pb.Entry) bool {
+	err := r.log.scan(lo, hi, func(entries []pb.Entry) bool {
 		for i := range entries {
 			found = found || entries[i].Type != pb.EntryNormal
 		}
 		return !found
 	})
-	return found
+	return found || err != nil
 }
 
 // mustMatch asserts that a configuration came through restoring unchanged.
