@@ -1,0 +1,667 @@
+// Three nodes in one process, over real HTTP; and the API's promises on them.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+// testCluster is a number of nodes in this process.
+type testCluster struct {
+	t     testing.TB
+	dir   string
+	peers []string // ports, by node
+	ports []string
+	list  string // for --cluster
+	stop  []func() error
+	logs  lockedBuffer
+}
+
+func newTestCluster(t testing.TB, n int) *testCluster {
+	t.Helper()
+	ports := freePorts(t, 2*n)
+	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n], ports: ports[n:], stop: make([]func() error, n)}
+	var urls []string
+	for _, p := range c.peers {
+		urls = append(urls, "http://127.0.0.1:"+p)
+	}
+	c.list = strings.Join(urls, ",")
+	for i := range n {
+		c.start(i)
+	}
+	t.Cleanup(func() {
+		var wg sync.WaitGroup
+		for i := range c.stop {
+			wg.Go(func() { c.end(i) })
+		}
+		wg.Wait()
+		if t.Failed() {
+			t.Logf("the nodes said:\n%s", c.logs.String())
+		}
+	})
+	return c
+}
+
+func (c *testCluster) args(i int, more ...string) []string {
+	return append([]string{
+		"--id", strconv.Itoa(i + 1), "--cluster", c.list, "--port", c.ports[i],
+		"--data-dir", filepath.Join(c.dir, fmt.Sprintf("n%d", i+1)),
+	}, more...)
+}
+
+// start starts node i+1.
+func (c *testCluster) start(i int, more ...string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, c.args(i, more...), io.Discard, &c.logs) }()
+	c.stop[i] = func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// end stops node i+1.
+func (c *testCluster) end(i int) {
+	if c.stop[i] == nil {
+		return
+	}
+	start := time.Now()
+	if err := c.stop[i](); err != nil {
+		c.t.Errorf("node %d ended with %v", i+1, err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		c.t.Errorf("node %d took %v to end", i+1, took)
+	}
+	c.stop[i] = nil
+}
+
+func (c *testCluster) url(i int, path string) string {
+	return "http://127.0.0.1:" + c.ports[i] + path
+}
+
+// leader waits for a leader and returns its position.
+func (c *testCluster) leader(ask int) int {
+	c.t.Helper()
+	lead := 0
+	waitFor(c.t, 20*time.Second, "a leader", func() bool {
+		resp, err := http.Get(c.url(ask, "/-/leader"))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		lead, _ = strconv.Atoi(strings.TrimSpace(string(body)))
+		return err == nil && resp.StatusCode == 200
+	})
+	return lead - 1
+}
+
+// answer is what a request got.
+type answer struct {
+	status int
+	body   string
+	header http.Header
+}
+
+func do(t testing.TB, method, url, body string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req) // no redirects, no cleaning
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, string(b), resp.Header}
+}
+
+// A write is on every node; the cluster goes on without its leader; who was away
+// catches up, from a snapshot if need be.
+func TestClusterGoesOnWithoutItsLeader(t *testing.T) {
+	c := newTestCluster(t, 3)
+	lead := c.leader(0)
+	put(t, c.url((lead+1)%3, "/a"), "1", 10*time.Second)
+	for i := range 3 {
+		if got := get(t, c.url(i, "/a")); got != "1" {
+			t.Errorf("node %d has %q", i+1, got)
+		}
+	}
+
+	c.end(lead)
+	other := (lead + 1) % 3
+	for i := range 60 { // more than --snapshot-entries below
+		put(t, c.url(other, fmt.Sprintf("/k%d", i)), strconv.Itoa(i), 10*time.Second)
+	}
+	c.start(lead, "--snapshot-entries", "20")
+	if got := get(t, c.url(lead, "/k59")); got != "59" {
+		t.Errorf("the node that was away has %q", got)
+	}
+	put(t, c.url(lead, "/a"), "2", 10*time.Second)
+	if got := get(t, c.url(other, "/a")); got != "2" {
+		t.Errorf("after its return: %q", got)
+	}
+}
+
+// Snapshots are taken, the log before them goes, and a restart begins from one;
+// a node that needs what is gone gets a snapshot.
+func TestSnapshots(t *testing.T) {
+	c := newTestCluster(t, 3)
+	for i := range 3 {
+		c.end(i)
+	}
+	for i := range 3 {
+		c.start(i, "--snapshot-entries", "50")
+	}
+	lead := c.leader(0)
+	away := (lead + 1) % 3
+	c.end(away)
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := range 400 {
+				put(t, c.url(lead, fmt.Sprintf("/k%d", (w*400+i)%100)), fmt.Sprintf("%d %d", w, i), 10*time.Second)
+			}
+		})
+	}
+	wg.Wait()
+	var st nodeStatus
+	waitFor(t, 10*time.Second, "the log to be cut behind a snapshot", func() bool {
+		if err := json.Unmarshal([]byte(do(t, "GET", c.url(lead, "/-/status"), "").body), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.SnapshotIndex > 6000 && st.FirstIndex > 100
+	})
+	want := do(t, "GET", c.url(lead, "/?prefix=k&limit=1000"), "").body
+	c.start(away, "--snapshot-entries", "50")
+	waitFor(t, 20*time.Second, "the node that was away to be ready", func() bool {
+		return tryGetStatus(c.url(away, "/-/ready")) == 200
+	})
+	if diff := cmp.Diff(want, do(t, "GET", c.url(away, "/?prefix=k&limit=1000"), "").body); diff != "" {
+		t.Error(diff)
+	}
+	c.end(lead)
+	c.start(lead, "--snapshot-entries", "50")
+	waitFor(t, 20*time.Second, "the restarted node to be ready", func() bool {
+		return tryGetStatus(c.url(lead, "/-/ready")) == 200
+	})
+	if diff := cmp.Diff(want, do(t, "GET", c.url(lead, "/?prefix=k&limit=1000"), "").body); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func tryGetStatus(url string) int {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// Every node takes writes and answers reads with the newest value, from many
+// clients at once.
+func TestReadsSeeWrites(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.leader(0)
+	var wg sync.WaitGroup
+	for w := range 12 {
+		wg.Go(func() {
+			for i := range 30 {
+				key, value := fmt.Sprintf("/w%d", w), strconv.Itoa(i)
+				put(t, c.url((w+i)%3, key), value, 10*time.Second)
+				if got := get(t, c.url((w+i+1)%3, key)); got != value {
+					t.Errorf("%s is %q after %q was written", key, got, value)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// One node, for the API.
+func oneNode(t testing.TB) *testCluster {
+	c := newTestCluster(t, 1)
+	c.leader(0)
+	return c
+}
+
+// A key is the path as it is sent.
+func TestKeys(t *testing.T) {
+	c := oneNode(t)
+	for _, tt := range []struct {
+		path string
+		key  string // as it is listed; "" if it is refused
+		code int
+	}{
+		{"/a/b", "a/b", 204},
+		{"/a%2Fc", "a/c", 204},
+		{"//x", "/x", 204},
+		{"/a/../d", "a/../d", 204},
+		{"/%25", "%", 204},
+		{"/with%20blank", "with blank", 204},
+		{"/with+plus", "with+plus", 204},
+		{"/%C3%A9", "é", 204},
+		{"/q?query", "q", 204},
+		{"/trailing/", "trailing/", 204},
+		{"/" + strings.Repeat("k", 1024), strings.Repeat("k", 1024), 204},
+		{"/" + strings.Repeat("k", 1025), "", 414},
+		{"/%00", "", 400},
+		{"/%0a", "", 400},
+		{"/%ff", "", 400},
+		{"/%2D/status", "", 400},
+		{"/-%2Fstatus", "", 400},
+	} {
+		if got := do(t, "PUT", c.url(0, tt.path), "v"+tt.path); got.status != tt.code {
+			t.Errorf("PUT %.40s: %d %s, want %d", tt.path, got.status, got.body, tt.code)
+			continue
+		}
+		if tt.code != 204 {
+			continue
+		}
+		if got := do(t, "GET", c.url(0, tt.path), ""); got.body != "v"+tt.path {
+			t.Errorf("GET %.40s: %d %q", tt.path, got.status, got.body)
+		}
+		var page struct{ Keys []listedKey }
+		list := do(t, "GET", c.url(0, "/?prefix="+strings.ReplaceAll(urlEscape(tt.key), "+", "%20")), "").body
+		if err := json.Unmarshal([]byte(list), &page); err != nil || len(page.Keys) == 0 || page.Keys[0].Key != tt.key {
+			t.Errorf("%.40s is listed as %.80s (%v)", tt.path, list, err)
+		}
+	}
+}
+
+func urlEscape(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// Values are any bytes, up to a limit; an empty one is a value.
+func TestValues(t *testing.T) {
+	c := oneNode(t)
+	for name, value := range map[string]string{
+		"empty": "", "binary": "\x00\xff\n\r\x80", "largest": strings.Repeat("x", maxValueBytes),
+	} {
+		if got := do(t, "PUT", c.url(0, "/v"), value); got.status != 204 {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		if got := do(t, "GET", c.url(0, "/v"), ""); got.status != 200 || got.body != value {
+			t.Errorf("%s came back as %d, %d bytes", name, got.status, len(got.body))
+		}
+		if got := do(t, "HEAD", c.url(0, "/v"), ""); got.status != 200 || got.header.Get("Content-Length") != strconv.Itoa(len(value)) {
+			t.Errorf("%s: HEAD says %d, %s", name, got.status, got.header.Get("Content-Length"))
+		}
+	}
+	req, err := http.NewRequest("PUT", c.url(0, "/v"), io.MultiReader(strings.NewReader(strings.Repeat("x", maxValueBytes+1)))) // chunked
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := do(t, "PUT", c.url(0, "/v"), strings.Repeat("x", maxValueBytes+1)); got.status != 413 || resp.StatusCode != 413 {
+		t.Errorf("too large: %d, chunked %d", got.status, resp.StatusCode)
+	}
+	if got := do(t, "GET", c.url(0, "/absent"), ""); got.status != 404 {
+		t.Errorf("absent: %d", got.status)
+	}
+}
+
+// Conditions are decided in log order, on the revision.
+func TestConditions(t *testing.T) {
+	c := oneNode(t)
+	u := c.url(0, "/c")
+	steps := []struct {
+		method, body string
+		header       []string
+		status       int
+	}{
+		{"PUT", "0", []string{"If-Match", "*"}, 412},
+		{"PUT", "0", []string{"If-Match", `"1"`}, 412},
+		{"DELETE", "", nil, 404},
+		{"PUT", "1", []string{"If-None-Match", "*"}, 204},
+		{"PUT", "2", []string{"If-None-Match", "*"}, 412},
+		{"PUT", "2", []string{"If-Match", "REV"}, 204},
+		{"PUT", "3", []string{"If-Match", "OLD"}, 412},
+		{"PUT", "3", []string{"If-Match", "*"}, 204},
+		{"GET", "", []string{"If-None-Match", "REV"}, 304},
+		{"GET", "", []string{"If-None-Match", "OLD"}, 200},
+		{"PUT", "4", []string{"If-Match", `W/"1"`}, 400},
+		{"PUT", "4", []string{"If-Match", `"1", "2"`}, 400},
+		{"PUT", "4", []string{"If-Match", `1`}, 400},
+		{"PUT", "4", []string{"If-None-Match", `"1"`}, 400},
+		{"DELETE", "", []string{"If-Match", "OLD"}, 412},
+		{"DELETE", "", []string{"If-Match", "REV"}, 204},
+		{"GET", "", nil, 404},
+	}
+	rev, old := "", ""
+	for i, s := range steps {
+		header := append([]string(nil), s.header...)
+		if len(header) > 0 {
+			header[1] = map[string]string{"REV": rev, "OLD": old}[header[1]]
+			if header[1] == "" {
+				header[1] = s.header[1]
+			}
+		}
+		got := do(t, s.method, u, s.body, header...)
+		if got.status != s.status {
+			t.Errorf("step %d: %s %v: %d %s, want %d", i, s.method, header, got.status, got.body, s.status)
+		}
+		if s.method == "PUT" && got.status == 204 {
+			old, rev = rev, got.header.Get("ETag")
+		}
+	}
+}
+
+// Of many clients that change a counter by its revision, each wins as often as it
+// is told so.
+func TestCompareAndSet(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.leader(0)
+	put(t, c.url(0, "/n"), "0", 10*time.Second)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for range 10 {
+				for {
+					now := do(t, "GET", c.url(w%3, "/n"), "")
+					if now.status != 200 {
+						continue
+					}
+					n, err := strconv.Atoi(now.body)
+					if err != nil {
+						t.Errorf("the counter is %q", now.body)
+						return
+					}
+					if do(t, "PUT", c.url((w+1)%3, "/n"), strconv.Itoa(n+1), "If-Match", now.header.Get("ETag")).status == 204 {
+						break
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := get(t, c.url(0, "/n")); got != "80" {
+		t.Errorf("80 increments were answered, the counter is %s", got)
+	}
+}
+
+// Pages of keys are in order, complete, and without overlap.
+func TestList(t *testing.T) {
+	c := oneNode(t)
+	var want []string
+	for i := range 25 {
+		key := fmt.Sprintf("p/%02d", i)
+		want = append(want, key)
+		put(t, c.url(0, "/"+key), "v", 10*time.Second)
+	}
+	put(t, c.url(0, "/other"), "v", 10*time.Second)
+	var got []string
+	after := ""
+	for {
+		var page struct {
+			Keys []listedKey
+			Next string
+		}
+		if err := json.Unmarshal([]byte(do(t, "GET", c.url(0, "/?prefix=p/&limit=10"+after), "").body), &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range page.Keys {
+			got = append(got, k.Key)
+		}
+		if page.Next == "" {
+			break
+		}
+		after = "&after=" + page.Next
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, limit := range []string{"0", "1001", "x", "-1"} {
+		if a := do(t, "GET", c.url(0, "/?limit="+limit), ""); a.status != 400 {
+			t.Errorf("limit %s: %d", limit, a.status)
+		}
+	}
+}
+
+// Wrong methods and paths get the right status, and one line.
+func TestRefusals(t *testing.T) {
+	c := oneNode(t)
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		contains           string
+	}{
+		{"POST", "/4", "http://127.0.0.1:1", 405, "/-/members/"},
+		{"PATCH", "/a", "", 405, "GET, HEAD, PUT and DELETE"},
+		{"PUT", "/", "", 405, "GET"},
+		{"GET", "/-/nothing", "", 404, "/-/nothing"},
+		{"POST", "/-/status", "", 405, "GET"},
+		{"POST", "/-/members/x", "", 400, "positive integer"},
+		{"POST", "/-/members/2", "nonsense", 400, "http://HOST:PORT"},
+		{"POST", "/-/members/2", "", 400, "peer URL"},
+		{"POST", "/-/members/2", "http://127.0.0.1:1", 409, "learner"},
+		{"POST", "/-/members/1", "http://127.0.0.1:1", 409, "exists"},
+		{"DELETE", "/-/members/9", "", 404, "no member 9"},
+		{"DELETE", "/-/members/1", "", 409, "last voter"},
+		{"PUT", "/-/leader", "7", 409, "no member 7"},
+		{"PUT", "/-/leader", "x", 400, "id"},
+	} {
+		got := do(t, tt.method, c.url(0, tt.path), tt.body)
+		if got.status != tt.status || !strings.Contains(got.body, tt.contains) || strings.Count(got.body, "\n") != 1 {
+			t.Errorf("%s %s: %d %q, want %d with %q", tt.method, tt.path, got.status, got.body, tt.status, tt.contains)
+		}
+		if tt.status == 405 && got.header.Get("Allow") == "" {
+			t.Errorf("%s %s: no Allow", tt.method, tt.path)
+		}
+	}
+}
+
+// Without a majority every request ends, and a write that was refused never
+// happens.
+func TestNoQuorum(t *testing.T) {
+	c := newTestCluster(t, 3)
+	lead := c.leader(0)
+	put(t, c.url(lead, "/a"), "before", 10*time.Second)
+	c.end((lead + 1) % 3)
+	c.end((lead + 2) % 3)
+	refused := map[string]bool{}
+	for i := range 4 {
+		key := fmt.Sprintf("/lost%d", i)
+		start := time.Now()
+		got := do(t, "PUT", c.url(lead, key), "x")
+		if took := time.Since(start); took > requestTimeout+time.Second {
+			t.Errorf("took %v", took)
+		}
+		switch got.status {
+		case 503:
+			refused[key] = true
+			if got.header.Get("Retry-After") == "" {
+				t.Error("503 without Retry-After")
+			}
+		case 504:
+		default:
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
+	if got := do(t, "GET", c.url(lead, "/a"), ""); got.status != 503 {
+		t.Errorf("a read without a quorum: %d %s", got.status, got.body)
+	}
+	if got := do(t, "GET", c.url(lead, "/a?stale"), ""); got.status != 200 || got.body != "before" || got.header.Get("Raft-Applied") == "" {
+		t.Errorf("a stale read: %d %s", got.status, got.body)
+	}
+	if got := do(t, "GET", c.url(lead, "/-/ready"), ""); got.status != 503 {
+		t.Errorf("ready without a leader: %d", got.status)
+	}
+	c.start((lead + 1) % 3)
+	put(t, c.url(lead, "/after"), "x", 20*time.Second)
+	for key := range refused {
+		if got := do(t, "GET", c.url(lead, key), ""); got.status != 404 {
+			t.Errorf("%s was answered 503 and is there: %d", key, got.status)
+		}
+	}
+	if len(refused) == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
+// A data directory that is not this member's, or is in use, is refused in a line.
+func TestForeignDataDirs(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.leader(0)
+	put(t, c.url(0, "/a"), "x", 10*time.Second)
+	fails := func(what, want string, args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err := run(ctx, args, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ports := freePorts(t, 2)
+	own := "1=http://127.0.0.1:" + ports[0] + ",2=http://127.0.0.1:" + c.peers[1] + ",3=http://127.0.0.1:" + c.peers[2]
+	fails("in use", "in use by another process", "--id", "1", "--cluster", own, "--port", ports[1], "--data-dir", filepath.Join(c.dir, "n1"))
+	fails("a port in use", "is in use: choose another", c.args(0, "--data-dir", t.TempDir())...)
+	c.end(2)
+	fails("another member's", "belongs to member 3", "--id", "1", "--cluster", own, "--port", ports[1], "--data-dir", filepath.Join(c.dir, "n3"))
+
+	// A member whose directory is gone must not come back under its old id.
+	fails("wiped", "its data was lost", c.args(2, "--data-dir", filepath.Join(c.dir, "empty"))...)
+	fails("not added", "has not added member 4", "--join", "--id", "4", "--cluster", c.list+",http://127.0.0.1:"+ports[0], "--port", ports[1], "--data-dir", filepath.Join(c.dir, "n4"))
+	c.start(2)
+}
+
+// A cluster of one is made from a member's data when the others are lost.
+func TestForceNewCluster(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.leader(0)
+	put(t, c.url(1, "/a"), "kept", 10*time.Second)
+	waitFor(t, 10*time.Second, "node 2 to have it", func() bool {
+		return do(t, "GET", c.url(1, "/a?stale"), "").body == "kept"
+	})
+	for i := range 3 {
+		c.end(i)
+	}
+	list := c.list
+	c.list = "2=http://127.0.0.1:" + c.peers[1]
+	c.start(1, "--force-new-cluster")
+	if got := get(t, c.url(1, "/a")); got != "kept" {
+		t.Errorf("the new cluster has %q", got)
+	}
+	put(t, c.url(1, "/a"), "more", 20*time.Second)
+	c.end(1)
+	c.start(1)
+	if got := get(t, c.url(1, "/a")); got != "more" {
+		t.Errorf("after a restart it has %q", got)
+	}
+	c.list = list
+}
+
+// The command line's mistakes are one line each, and --help helps.
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"--id 0", "--id is a positive integer"},
+		{"--id x", "--help lists the flags"},
+		{"--id 4", "--id 4 is not in --cluster"},
+		{"--nonsense", "--help lists the flags"},
+		{"extra", `"extra" is not a flag`},
+		{"--cluster nonsense", "use http://HOST:PORT"},
+		{"--cluster http://a:1,http://a:1", "the same member twice"},
+		{"--cluster x=http://a:1", "begins with no ID"},
+		{"--cluster http://a:1/path", "more than a host and a port"},
+		{"--cluster https://a:1", "need --peer-ca"},
+		{"--peer-ca x", "go together"},
+		{"--port 0", "not a port"},
+		{"--log-level loud", "debug, info, warn or error"},
+		{"--log-format xml", "text or json"},
+		{"--snapshot-entries 0", "positive integer"},
+		{"--join --force-new-cluster", "exclude each other"},
+	} {
+		_, err := parseFlags(strings.Fields(tt.args), io.Discard)
+		var mistake usageError
+		if !errors.As(err, &mistake) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", tt.args, err, tt.want)
+		}
+	}
+	var help bytes.Buffer
+	if _, err := parseFlags([]string{"--help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--snapshot-entries") {
+		t.Errorf("--help: %v\n%s", err, help.String())
+	}
+	flags := map[string]bool{}
+	for _, word := range strings.Fields(help.String()) {
+		if strings.HasPrefix(word, "--") {
+			flags[strings.Trim(word, ",")] = true
+		}
+	}
+	if len(flags) < 14 {
+		t.Errorf("--help names %d flags", len(flags))
+	}
+}
+
+// Metrics are what Prometheus expects.
+func TestMetricsLint(t *testing.T) {
+	c := oneNode(t)
+	put(t, c.url(0, "/a"), "x", 10*time.Second)
+	body := do(t, "GET", c.url(0, "/-/metrics"), "").body
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+	for _, want := range []string{"raftexample_wal_fsync_seconds_count", "raftexample_is_leader 1", `raftexample_proposals_total{outcome="applied"}`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+// Events tell what happens, and end with the node.
+func TestEvents(t *testing.T) {
+	c := oneNode(t)
+	resp, err := http.Get(c.url(0, "/-/events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if ct := resp.Header.Get("Content-Type"); ct != "text/event-stream" {
+		t.Errorf("Content-Type %s", ct)
+	}
+	put(t, c.url(0, "/a"), "x", 10*time.Second)
+	buf := make([]byte, 4096)
+	n, err := resp.Body.Read(buf)
+	if err != nil || !strings.HasPrefix(string(buf[:n]), "event: commit\ndata: {") {
+		t.Errorf("%q %v", buf[:n], err)
+	}
+	c.end(0)
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+}
