@@ -25,6 +25,8 @@ func (w *world) forge(m *member, o op) pb.Message {
 		w.distort(&msg, rnd)
 		if msg.Type == pb.MsgProp {
 			msg.Term = 0
+		} else if msg.Type == pb.MsgApp {
+			msg.Term = max(msg.Term, 1) // entries have terms
 		}
 		return msg
 	}
@@ -69,6 +71,7 @@ func (w *world) forge(m *member, o op) pb.Message {
 func (w *world) forgeContent(msg *pb.Message, rnd *rand.Rand, near func(uint64) uint64) {
 	switch msg.Type {
 	case pb.MsgApp:
+		msg.Term = max(msg.Term, 1) // entries have terms
 		for i := range rnd.Uint64N(4) {
 			msg.Entries = append(msg.Entries, pb.Entry{Term: msg.Term, Index: msg.Index + 1 + i, Data: []byte("forged")})
 		}
