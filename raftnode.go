@@ -71,9 +71,10 @@ type raftNode struct {
 	store     *kvStore
 	reads     *reads
 
-	commitC chan *commit
-	backlog backlog
-	errorC  chan error // gets the one reason to end the process
+	commitC   chan *commit
+	backlog   backlog
+	forwarded chan raftpb.Message // proposals from peers
+	errorC    chan error          // gets the one reason to end the process
 
 	// As of the last Ready, for all goroutines.
 	term      atomic.Uint64
@@ -206,6 +207,7 @@ func (n *raftNode) start(ctx context.Context) error {
 	}
 	ctx, n.stop = context.WithCancel(ctx)
 	go n.run(ctx)
+	go n.stepForwarded(ctx)
 	go n.reads.run(ctx)
 	return nil
 }
@@ -570,7 +572,30 @@ func (n *raftNode) Process(ctx context.Context, m raftpb.Message) error {
 			return err
 		}
 	}
+	if m.Type == raftpb.MsgProp {
+		// Step waits while no leader is known, and the word of who leads may be next on
+		// this very stream. What does not fit is lost, as messages may be.
+		select {
+		case n.forwarded <- m:
+		default:
+		}
+		return nil
+	}
 	return n.node.Step(ctx, m)
+}
+
+// stepForwarded steps the proposals that peers have passed on to us.
+func (n *raftNode) stepForwarded(ctx context.Context) {
+	for {
+		select {
+		case m := <-n.forwarded:
+			if err := n.node.Step(ctx, m); err != nil {
+				return // the node has stopped
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // ReportUnreachable implements rafthttp.Raft.
@@ -628,7 +653,7 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 	n := &raftNode{
 		cfg: cfg, dir: dir, logger: logger, events: newEventHub(),
 		storage: raft.NewMemoryStorage(), members: newMembership(),
-		commitC: make(chan *commit, 64), errorC: make(chan error, 1),
+		commitC: make(chan *commit, 64), forwarded: make(chan raftpb.Message, 1024), errorC: make(chan error, 1),
 		done: make(chan struct{}), stored: make(chan struct{}),
 		peerClient: rafthttp.NewClient(tlsClient),
 	}

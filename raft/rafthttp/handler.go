@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -40,13 +42,31 @@ func (t *Transport) serveStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 // inbound is an open stream from a sender.
-type inbound struct{ control *http.ResponseController }
+type inbound struct {
+	control *http.ResponseController
 
-// end makes the stream's next read fail.
+	mu    sync.Mutex
+	ended bool // nothing more is to be read
+}
+
+// end makes the stream's reads fail, the one under way too.
 func (in *inbound) end() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
 	if err := in.control.SetReadDeadline(time.Now()); err != nil {
 		return // it has ended by itself
 	}
+}
+
+// extend gives reads until deadline, unless the stream was ended.
+func (in *inbound) extend(deadline time.Time) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.ended {
+		return os.ErrDeadlineExceeded
+	}
+	return in.control.SetReadDeadline(deadline)
 }
 
 // serveStream steps each message of a POST as it arrives, and answers at the
@@ -70,10 +90,14 @@ func (t *Transport) serveStream(w http.ResponseWriter, req *http.Request) {
 	case errors.Is(err, errMessage):
 		t.logRefusal(req, err)
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// The connection broke, mostly, and nobody is there to read this.
+		t.Logger.Debug("stream cut off", "node", t.ID, "peer", from)
+		http.Error(w, "the last message is cut off", http.StatusBadRequest)
 	default:
-		// The connection broke, or this node stops: nobody is there to read this.
+		// This node stops, or the stream was idle or replaced by another.
 		t.Logger.Debug("stream ended", "node", t.ID, "peer", from, "err", err)
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		http.Error(w, "the stream ends here", http.StatusServiceUnavailable)
 	}
 }
 
@@ -111,7 +135,7 @@ func (t *Transport) stepAll(req *http.Request, from uint64, in *inbound) error {
 		// Renewing the deadline for each message would cost more than the message.
 		if now := time.Now(); deadline.Sub(now) < readTimeout-time.Second {
 			deadline = now.Add(readTimeout)
-			if err := in.control.SetReadDeadline(deadline); err != nil {
+			if err := in.extend(deadline); err != nil {
 				return err
 			}
 		}

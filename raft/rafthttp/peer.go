@@ -9,9 +9,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -87,11 +87,7 @@ func (p *peer) isUp() bool {
 
 // enqueue adds a message, or drops it if too much waits already.
 func (p *peer) enqueue(m *pb.Message) {
-	size := 64 // for the message itself, more or less
-	for i := range m.Entries {
-		size += 16 + len(m.Entries[i].Data)
-	}
-
+	size := weight(m)
 	p.mu.Lock()
 	full := p.finished || len(p.queue) >= maxQueueMessages || p.bytes+size > maxQueueBytes && len(p.queue) > 0
 	if full {
@@ -106,6 +102,15 @@ func (p *peer) enqueue(m *pb.Message) {
 		p.t.dropped(m)
 	}
 	p.signal()
+}
+
+// weight is what a message takes in a queue, about.
+func weight(m *pb.Message) int {
+	size := 64 + len(m.Context)
+	for i := range m.Entries {
+		size += 16 + len(m.Entries[i].Data)
+	}
+	return size
 }
 
 // run keeps a stream open while there is something to send.
@@ -177,14 +182,19 @@ func (p *peer) stream() error {
 	return refusal(resp)
 }
 
-// refusal turns an answer other than 204 into an error.
+// refusedError is what a peer said instead of 204.
+type refusedError struct{ status, reason string }
+
+func (e *refusedError) Error() string { return e.status + ": " + e.reason }
+
+// refusal turns an answer other than 204 into a *refusedError.
 func refusal(resp *http.Response) error {
 	reason, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
 	err = errors.Join(err, resp.Body.Close())
 	if resp.StatusCode == http.StatusNoContent {
 		return err
 	}
-	return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(reason)))
+	return &refusedError{resp.Status, strings.TrimSpace(string(reason))}
 }
 
 // noteFailure gives up what waits, tells Raft, and logs the reason if it is new.
@@ -192,14 +202,18 @@ func (p *peer) noteFailure(err error) {
 	p.dropQueue()
 	p.t.Raft.ReportUnreachable(p.id)
 
+	// However a connection fails, it is the same news: the peer is not there. What
+	// a peer says is news each time that it says something else.
 	text := err.Error()
-	if i := strings.Index(text, "dial "); i >= 0 { // leave out our own port, it is another each time
-		text = text[i:]
-	} else if strings.Contains(text, "reset") || strings.Contains(text, "broken pipe") || strings.Contains(text, "EOF") {
-		text = "connection lost"
+	var refused *refusedError
+	said := errors.As(err, &refused)
+	if said {
+		text = refused.Error()
+	} else if i := strings.Index(text, "dial "); i >= 0 {
+		text = text[i:] // without our own port, which is another each time
 	}
 	p.mu.Lock()
-	news := p.problem == "" || strings.Contains(text, "40") && p.problem != text
+	news := p.problem == "" || said && p.problem != text
 	p.up = false
 	if news {
 		p.problem = text
@@ -336,10 +350,7 @@ func (s *stream) take() {
 	p.lost = false
 	n, size := 0, 0
 	for n < len(p.queue) && size < maxChunkBytes {
-		for i := range p.queue[n].Entries {
-			size += len(p.queue[n].Entries[i].Data)
-		}
-		size += 64
+		size += weight(&p.queue[n])
 		n++
 	}
 	if n == len(p.queue) {
@@ -347,8 +358,8 @@ func (s *stream) take() {
 		p.bytes = 0
 	} else {
 		s.taken = append(s.taken[:0], p.queue[:n]...)
-		p.queue = append(p.queue[:0], p.queue[n:]...)
-		p.bytes = max(0, p.bytes-size)
+		p.queue = slices.Delete(p.queue, 0, n)
+		p.bytes -= size
 	}
 	p.mu.Unlock()
 	if lost {

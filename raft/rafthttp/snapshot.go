@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -54,7 +55,10 @@ func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
 		return err
 	}
 	prefix := m.MarshalAppend(binary.AppendUvarint(nil, uint64(m.Size())))
-	body := io.MultiReader(bytes.NewReader(prefix), state)
+	body := &snapshotBody{
+		Reader: io.MultiReader(bytes.NewReader(prefix), state),
+		state:  state, closed: make(chan error, 1),
+	}
 	req, err := t.newRequest(p.ctx, p, "/raft/snapshot", body)
 	if err != nil {
 		return errors.Join(err, state.Close())
@@ -63,10 +67,25 @@ func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
 		t.OnSent(m.Type)
 	}
 	resp, err := t.client.Do(req)
-	if err != nil {
-		return errors.Join(err, state.Close())
+	if err == nil {
+		err = refusal(resp)
 	}
-	return errors.Join(refusal(resp), state.Close())
+	return errors.Join(err, <-body.closed)
+}
+
+// snapshotBody is a snapshot as the body of a request. net/http may read on after
+// an early answer or an error, but always closes a body when it is done with it:
+// only then the state may be closed.
+type snapshotBody struct {
+	io.Reader
+	state  io.Closer
+	once   sync.Once
+	closed chan error // takes what closing the state gave
+}
+
+func (b *snapshotBody) Close() error {
+	b.once.Do(func() { b.closed <- b.state.Close() })
+	return nil
 }
 
 // serveSnapshot takes a snapshot.

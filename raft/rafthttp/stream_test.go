@@ -1,0 +1,411 @@
+// Streams: what is sent arrives, in order, and nobody waits for anybody else.
+
+package rafthttp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	pb "example.com/raftexample/raft/raftpb"
+)
+
+// Messages to one peer keep their order and their content.
+func TestMessagesKeepTheirOrder(t *testing.T) {
+	hosts := newHosts(t, 2)
+	const n = 3000
+	for i := range uint64(n) {
+		m := heartbeat(1, 2, i)
+		if i%3 == 0 {
+			m = pb.Message{
+				Type: pb.MsgApp, From: 1, To: 2, Term: 4, LogTerm: 3, Index: i, Commit: i,
+				Entries: []pb.Entry{{Term: 4, Index: i + 1, Data: bytes.Repeat([]byte{byte(i)}, int(i%500))}},
+			}
+		}
+		hosts[0].Send([]pb.Message{m})
+		if i%1000 == 999 { // within what a queue holds
+			hosts[1].raft.await(t, "messages", func() bool { return len(hosts[1].raft.messages) == int(i)+1 })
+		}
+	}
+	for i, m := range hosts[1].raft.messages {
+		if m.Commit != uint64(i) || i%3 == 0 && len(m.Entries[0].Data) != i%500 {
+			t.Fatalf("message %d is %v", i, &m)
+		}
+	}
+}
+
+// Everything that waits goes out together: as one chunk.
+func TestWhatWaitsGoesTogether(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	h := newHost(t, 1)
+	var burst []pb.Message
+	for i := range uint64(500) {
+		burst = append(burst, heartbeat(1, 2, i))
+	}
+	h.SetPeer(2, "http://"+l.Addr().String())
+	h.Send(burst)
+
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	for line := ""; line != "\r\n"; {
+		if line, err = r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size, err := r.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := messageReader{r: bufio.NewReader(io.LimitReader(r, n))}
+	for i := range burst {
+		if m, err := messages.next(); err != nil || m.Commit != uint64(i) {
+			t.Fatalf("message %d of the first chunk, of %d bytes: %v, %v", i, n, &m, err)
+		}
+	}
+}
+
+// A single short POST, from whatever client, is a stream like another.
+func TestShortPostIsAStream(t *testing.T) {
+	h := newHosts(t, 1)[0]
+	resp := post(t, h, nil, encoded(heartbeat(2, 1, 5), heartbeat(2, 1, 6)))
+	if resp.StatusCode != http.StatusNoContent {
+		t.Errorf("answer %s", resp.Status)
+	}
+	if got := h.raft.messages; len(got) != 2 || got[0].Commit != 5 || got[1].Commit != 6 {
+		t.Errorf("received %v", got)
+	}
+}
+
+// encoded is messages as they stand in a body.
+func encoded(messages ...pb.Message) []byte {
+	var b []byte
+	for i := range messages {
+		data, err := messages[i].Marshal()
+		if err != nil {
+			panic(err)
+		}
+		b = append(appendUvarint(b, uint64(len(data))), data...)
+	}
+	return b
+}
+
+func appendUvarint(b []byte, v uint64) []byte {
+	for ; v >= 1<<7; v >>= 7 {
+		b = append(b, byte(v)|1<<7)
+	}
+	return append(b, byte(v))
+}
+
+// headers are those of a request from member 2 to member 1.
+func headers() map[string]string {
+	return map[string]string{
+		headerCluster: FormatID(testCluster), headerFrom: "2", headerTo: "1", headerIncarnation: FormatID(7),
+	}
+}
+
+// post sends a body as POST /raft, with some headers changed, and returns the
+// answer, read.
+func post(t *testing.T, h *host, change map[string]string, body []byte) *http.Response {
+	t.Helper()
+	return postTo(t, h, "/raft", change, body)
+}
+
+func postTo(t *testing.T, h *host, path string, change map[string]string, body []byte) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, h.URL+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers() {
+		req.Header.Set(name, value)
+	}
+	for name, value := range change {
+		req.Header.Set(name, value)
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := httputil.DumpResponse(resp, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	return resp
+}
+
+// A peer that takes nothing holds up neither the others nor who sends; what does
+// not fit its queue is dropped, Raft is told, and proposals are handed back.
+func TestSlowPeerHoldsUpNobody(t *testing.T) {
+	hosts := newHosts(t, 3)
+	release := make(chan struct{})
+	hosts[1].raft.process = func(context.Context, pb.Message) error {
+		<-release
+		return nil
+	}
+	defer close(release)
+
+	began := time.Now()
+	large := strings.Repeat("x", 1<<20)
+	const n = 200 // 200 MiB, of which 64 fit
+	for i := range n {
+		hosts[0].Send([]pb.Message{proposal(1, 2, large), heartbeat(1, 3, uint64(i))})
+	}
+	if took := time.Since(began); took > patience/3 {
+		t.Errorf("sending took %v", took)
+	}
+	hosts[2].raft.await(t, "the messages to the other peer", func() bool { return len(hosts[2].raft.messages) == n })
+	r := hosts[0].raft
+	r.await(t, "proposals to be handed back", func() bool { return len(r.dropped) >= n/2 })
+	hosts[0].mu.RLock()
+	p := hosts[0].peers[2]
+	hosts[0].mu.RUnlock()
+	p.mu.Lock()
+	bytesQueued, queued := p.bytes, len(p.queue)
+	p.mu.Unlock()
+	if bytesQueued > maxQueueBytes {
+		t.Errorf("%d messages of %d bytes are queued", queued, bytesQueued)
+	}
+}
+
+// A dead peer is reported to Raft, once in the log, and reached again soon after
+// it has come back, which is in the log once, too.
+func TestDeadPeerComesBack(t *testing.T) {
+	a, b := newHost(t, 1), newHost(t, 2)
+	a.up(t)
+	a.SetPeer(2, b.URL)
+
+	a.Send([]pb.Message{proposal(1, 2, "lost")})
+	a.raft.await(t, "the report", func() bool { return a.raft.lost[2] > 0 && len(a.raft.dropped) == 1 })
+	for i := range 5 { // some more attempts
+		before := 0
+		a.raft.await(t, "another report", func() bool {
+			if before == 0 {
+				before = a.raft.lost[2]
+				go a.Send([]pb.Message{heartbeat(1, 2, uint64(i))})
+			}
+			return a.raft.lost[2] > before
+		})
+	}
+	if n := a.log.count("peer unreachable"); n != 1 {
+		t.Errorf("%d lines say that the peer is unreachable: %q", n, a.log.lines)
+	}
+	if a.Reachable()[2] {
+		t.Error("a dead peer is reachable")
+	}
+
+	b.up(t)
+	came := time.Now()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // as Raft does
+		for i := uint64(100); ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				a.Send([]pb.Message{heartbeat(1, 2, i)})
+			}
+		}
+	}()
+	b.raft.await(t, "a message", func() bool { return len(b.raft.messages) > 0 })
+	if took := time.Since(came); took > 2*maxBackoff+time.Second {
+		t.Errorf("it was reached after %v", took)
+	}
+	b.raft.await(t, "more messages", func() bool { return len(b.raft.messages) > 30 }) // beyond settled
+	if n := a.log.count("peer reachable again"); n != 1 || !a.Reachable()[2] {
+		t.Errorf("%d lines say that the peer is back, reachable: %t", n, a.Reachable()[2])
+	}
+}
+
+// A peer that restarts under the same address is reached without an error that
+// lasts.
+func TestRestartedPeerIsReached(t *testing.T) {
+	hosts := newHosts(t, 2)
+	hosts[0].Send([]pb.Message{heartbeat(1, 2, 1)})
+	hosts[1].raft.await(t, "a message", func() bool { return len(hosts[1].raft.messages) == 1 })
+	hosts[1].down(t)
+	hosts[1].up(t)
+	sent := uint64(1)
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		sent++
+		hosts[0].Send([]pb.Message{heartbeat(1, 2, sent)})
+		hosts[1].raft.mu.Lock()
+		n := len(hosts[1].raft.messages)
+		hosts[1].raft.mu.Unlock()
+		if n > 1 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("never reached again")
+}
+
+// A second stream of a sender ends the first, which is dead or would not have a
+// successor.
+func TestNewStreamReplacesTheOld(t *testing.T) {
+	h := newHosts(t, 1)[0]
+	open := func(n uint64) (end func(), answer chan int) {
+		body, w := io.Pipe()
+		req, err := http.NewRequest(http.MethodPost, h.URL+"/raft", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range headers() {
+			req.Header.Set(name, value)
+		}
+		answer = make(chan int, 1)
+		client := &http.Client{Transport: &http.Transport{}}
+		go func() {
+			resp, err := client.Do(req)
+			if err != nil {
+				answer <- 0
+				return
+			}
+			resp.Body.Close()
+			answer <- resp.StatusCode
+		}()
+		if _, err := w.Write(encoded(heartbeat(2, 1, n))); err != nil {
+			t.Fatal(err)
+		}
+		h.raft.await(t, "the message", func() bool { return len(h.raft.messages) == int(n) })
+		return func() {
+			w.Close()
+			client.CloseIdleConnections()
+		}, answer
+	}
+	end1, first := open(1)
+	end2, second := open(2)
+	select {
+	case status := <-first:
+		if status == http.StatusNoContent {
+			t.Error("the old stream was ended with 204")
+		}
+	case <-time.After(patience):
+		t.Error("the old stream goes on")
+	}
+	end2()
+	if status := <-second; status != http.StatusNoContent {
+		t.Errorf("the new stream ended with %d", status)
+	}
+	end1()
+}
+
+// A sender that no configuration names yet is answered at the address it gives;
+// what the configuration says comes first; there are not many of them.
+func TestStrangersAreAnswered(t *testing.T) {
+	a, b, c := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	for _, h := range []*host{a, b, c} {
+		h.up(t)
+	}
+	b.SetPeer(1, a.URL)
+	b.Send([]pb.Message{heartbeat(2, 1, 1)})
+	a.raft.await(t, "a stranger's message", func() bool { return len(a.raft.messages) == 1 })
+	a.Send([]pb.Message{heartbeat(1, 2, 2)})
+	b.raft.await(t, "the answer", func() bool { return len(b.raft.messages) == 1 })
+
+	a.SetPeer(2, c.URL)
+	a.Send([]pb.Message{heartbeat(1, 2, 3)})
+	if n := len(b.raft.messages); n != 1 {
+		t.Errorf("the old address got %d messages", n)
+	}
+	b.Send([]pb.Message{heartbeat(2, 1, 4)}) // names the old address again
+	a.raft.await(t, "another message", func() bool { return len(a.raft.messages) == 2 })
+	if url := peerURL(a, 2); url != c.URL {
+		t.Errorf("the address went back to %s", url)
+	}
+
+	for id := uint64(10); id < 10+2*maxStrangers; id++ {
+		m := heartbeat(id, 1, id)
+		post(t, a, map[string]string{headerFrom: fmt.Sprint(id), headerFromURL: c.URL}, encoded(m))
+	}
+	a.mu.RLock()
+	n := len(a.peers)
+	a.mu.RUnlock()
+	if n > maxStrangers+1 {
+		t.Errorf("%d peers are kept", n)
+	}
+}
+
+func peerURL(h *host, id uint64) string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.peers[id].url
+}
+
+// Messages to nobody, or to who was removed, are dropped as such.
+func TestMessagesToNobodyAreDropped(t *testing.T) {
+	hosts := newHosts(t, 2)
+	hosts[0].RemovePeer(2)
+	hosts[0].Send([]pb.Message{heartbeat(1, 2, 1), proposal(1, 2, "p"), snapshotTo(1, 2), proposal(1, 77, "q")})
+	r := hosts[0].raft
+	r.await(t, "proposals to be handed back", func() bool { return len(r.dropped) == 2 })
+	r.await(t, "the snapshot to be reported", func() bool { return len(r.reports[2]) == 1 && !r.reports[2][0] })
+}
+
+// Stop sends what waits, if it can at once, and ends soon, whatever peers do.
+func TestStopFlushesAndEnds(t *testing.T) {
+	hosts := newHosts(t, 3)
+	block := make(chan struct{})
+	hosts[2].raft.process = func(context.Context, pb.Message) error {
+		<-block
+		return nil
+	}
+	defer close(block)
+	hosts[0].Send([]pb.Message{heartbeat(1, 2, 0), heartbeat(1, 3, 0)})
+	hosts[1].raft.await(t, "the stream", func() bool { return len(hosts[1].raft.messages) == 1 })
+	for i := range uint64(200) {
+		hosts[0].Send([]pb.Message{heartbeat(1, 2, i+1), heartbeat(1, 3, i+1)})
+	}
+	began := time.Now()
+	hosts[0].Stop()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("Stop took %v", took)
+	}
+	hosts[1].raft.await(t, "all that waited", func() bool { return len(hosts[1].raft.messages) == 201 })
+	hosts[0].Send([]pb.Message{proposal(1, 2, "after the end")})
+	r := hosts[0].raft
+	r.await(t, "what comes too late to be handed back", func() bool { return len(r.dropped) == 1 })
+	hosts[0].SetPeer(9, hosts[1].URL)
+	hosts[0].Stop()
+}
+
+// GET /raft/status answers with the node's status.
+func TestStatusIsFetched(t *testing.T) {
+	hosts := newHosts(t, 2)
+	body, err := hosts[0].FetchStatus(t.Context(), hosts[1].URL)
+	if err != nil || strings.TrimSpace(string(body)) != `{"term":7}` {
+		t.Errorf("status %s, %v", body, err)
+	}
+	if _, err := hosts[0].FetchStatus(t.Context(), hosts[1].URL+"/elsewhere"); err == nil {
+		t.Error("a status from nowhere")
+	}
+}
+
