@@ -167,6 +167,24 @@ func TestClusterGoesOnWithoutItsLeader(t *testing.T) {
 	}
 }
 
+// A leader that shuts down hands over first: writes go on at once, not after an
+// election timeout.
+func TestShutdownHandsOver(t *testing.T) {
+	c := newTestCluster(t, 3)
+	for range 3 {
+		lead := c.leader(0)
+		put(t, c.url(lead, "/a"), "x", 10*time.Second)
+		start := time.Now()
+		c.end(lead)
+		put(t, c.url((lead+1)%3, "/a"), "y", 10*time.Second)
+		if took := time.Since(start); took > electionTimeout {
+			t.Errorf("no write for %v after node %d was told to end", took, lead+1)
+		}
+		c.start(lead)
+		put(t, c.url(lead, "/a"), "z", 10*time.Second)
+	}
+}
+
 // Snapshots are taken, the log before them goes, and a restart begins from one;
 // a node that needs what is gone gets a snapshot.
 func TestSnapshots(t *testing.T) {

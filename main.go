@@ -78,7 +78,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 	}
 
 	node := newRaftNode(cfg, dir, tlsClient, logger)
-	if err := node.start(ctx); err != nil {
+	if err := node.start(); err != nil {
 		return errors.Join(err, peers.Close(), clients.Close(), node.close())
 	}
 	a := &api{store: node.store, reads: node.reads, node: node, metrics: node.metrics, ending: make(chan struct{})}

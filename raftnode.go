@@ -187,7 +187,7 @@ func (n *raftNode) raftConfig() *raft.Config {
 
 // start replays the log and starts Raft: anew with the members the cluster is
 // founded with, or where the log ends.
-func (n *raftNode) start(ctx context.Context) error {
+func (n *raftNode) start() error {
 	go n.applyCommits()
 	restarted, err := n.replay()
 	if err != nil {
@@ -205,7 +205,8 @@ func (n *raftNode) start(ctx context.Context) error {
 	for _, m := range append(n.cfg.cluster, n.members.list()...) { // what is stored wins
 		n.transport.SetPeer(m.ID, m.URL)
 	}
-	ctx, n.stop = context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop // close ends it: a node that shuts down has things to do first
 	go n.run(ctx)
 	go n.stepForwarded(ctx)
 	go n.reads.run(ctx)
