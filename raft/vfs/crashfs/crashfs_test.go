@@ -1,0 +1,214 @@
+// The disk itself: what lasts, and what may not.
+
+package crashfs
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/raftexample/raft/vfs"
+)
+
+// must fails the test if an operation on a sound disk fails.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t *testing.T, f *FS, name, content string) vfs.File {
+	t.Helper()
+	file, err := f.Create(name)
+	must(t, err)
+	_, err = file.WriteAt([]byte(content), 0)
+	must(t, err)
+	return file
+}
+
+// read returns a file's content, or "-" if there is none.
+func read(t *testing.T, f *FS, name string) string {
+	t.Helper()
+	b, err := vfs.ReadFile(f, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "-"
+	}
+	must(t, err)
+	return string(b)
+}
+
+// outcomes collects what a file is after many crashes.
+func outcomes(t *testing.T, f *FS, name string) map[string]int {
+	t.Helper()
+	found := map[string]int{}
+	for seed := range uint64(300) {
+		found[read(t, f.Restart(seed), name)]++
+	}
+	return found
+}
+
+func TestSyncedLasts(t *testing.T) {
+	f := New()
+	must(t, f.MkdirAll("/d/e"))
+	file := create(t, f, "/d/e/x", "synced")
+	must(t, file.Sync())
+	must(t, f.SyncDir("/d/e"))
+	must(t, f.SyncDir("/d"))
+	must(t, f.SyncDir("/"))
+	if got := outcomes(t, f, "/d/e/x"); len(got) != 1 || got["synced"] == 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestUnsyncedMayBeLost(t *testing.T) {
+	f := New()
+	must(t, f.MkdirAll("/d"))
+	must(t, f.SyncDir("/"))
+	file := create(t, f, "/d/x", "old")
+	must(t, file.Sync())
+	must(t, f.SyncDir("/d"))
+
+	_, err := file.WriteAt([]byte("new"), 0)
+	must(t, err)
+	if got := read(t, f, "/d/x"); got != "new" {
+		t.Errorf("before a crash %q is read", got)
+	}
+	got := outcomes(t, f, "/d/x")
+	for _, want := range []string{"old", "new", "nld", "ned"} {
+		if got[want] == 0 {
+			t.Errorf("never %q: %v", want, got)
+		}
+		delete(got, want)
+	}
+	if len(got) > 0 {
+		t.Errorf("impossible: %v", got)
+	}
+}
+
+func TestNamesMayBeLost(t *testing.T) {
+	f := New()
+	must(t, f.MkdirAll("/d"))
+	must(t, f.SyncDir("/"))
+	must(t, create(t, f, "/d/old", "1").Sync())
+	must(t, f.SyncDir("/d"))
+	must(t, create(t, f, "/d/tmp", "2").Sync())
+	must(t, f.Rename("/d/tmp", "/d/old"))
+	if got := read(t, f, "/d/tmp") + read(t, f, "/d/old"); got != "-2" {
+		t.Errorf("before a crash: %q", got)
+	}
+	if got := outcomes(t, f, "/d/old"); got["1"] == 0 || got["2"] == 0 || len(got) != 2 {
+		t.Errorf("replaced: %v", got)
+	}
+	must(t, f.Remove("/d/old"))
+	if got := outcomes(t, f, "/d/old"); got["1"] == 0 || got["2"] == 0 || got["-"] == 0 {
+		t.Errorf("removed: %v", got)
+	}
+
+	must(t, f.MkdirAll("/e"))
+	must(t, create(t, f, "/e/x", "3").Sync())
+	must(t, f.SyncDir("/e"))
+	if got := outcomes(t, f, "/e/x"); got["3"] == 0 || got["-"] == 0 {
+		t.Errorf("in a directory that may be lost: %v", got)
+	}
+}
+
+// Large writes can lose sectors in their midst, not only their end.
+func TestSectorsMayBeLost(t *testing.T) {
+	f := New()
+	file := create(t, f, "/x", strings.Repeat("x", 4*512))
+	must(t, f.SyncDir("/"))
+	holes := 0
+	for got := range outcomes(t, f, "/x") {
+		if at := strings.IndexByte(got, 0); at >= 0 && strings.Contains(got[at:], "x") {
+			holes++
+		}
+	}
+	if holes == 0 {
+		t.Error("no hole in 300 crashes")
+	}
+	must(t, file.Close())
+}
+
+// After a failed sync the content is read as if nothing were wrong, but a later
+// sync does not save it.
+func TestFailedSyncLosesWrites(t *testing.T) {
+	f := New()
+	file := create(t, f, "/x", "lost")
+	must(t, f.SyncDir("/"))
+	f.FailAt(f.Ops()+1, syscall.EIO)
+	if err := file.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("%v", err)
+	}
+	must(t, file.Sync())
+	if got := read(t, f, "/x"); got != "lost" {
+		t.Errorf("read %q", got)
+	}
+	if got := outcomes(t, f, "/x"); len(got) != 1 || got[""] == 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+// Nothing works after a crash; the operation it happened in may have.
+func TestCrashInTheMiddle(t *testing.T) {
+	f := New()
+	must(t, f.MkdirAll("/d"))
+	must(t, f.SyncDir("/"))
+	f.CrashAt(f.Ops() + 1)
+	if _, err := f.Create("/d/x"); !errors.Is(err, ErrCrashed) {
+		t.Fatalf("%v", err)
+	}
+	if _, err := f.Create("/d/y"); !errors.Is(err, ErrCrashed) {
+		t.Fatalf("%v", err)
+	}
+	created := 0
+	for seed := range uint64(20) {
+		names, err := f.Restart(seed).List("/d")
+		must(t, err)
+		switch {
+		case slices.Equal(names, []string{"x"}):
+			created++
+		case len(names) != 0:
+			t.Fatalf("%v", names)
+		}
+	}
+	if created == 0 || created == 20 {
+		t.Errorf("created %d times of 20", created)
+	}
+}
+
+// A crash leaves the same for the same seed.
+func TestSeedDecides(t *testing.T) {
+	f := New()
+	content := bytes.Repeat([]byte("abc"), 1000)
+	create(t, f, "/x", string(content))
+	create(t, f, "/y", string(content))
+	for seed := range uint64(20) {
+		one, other := f.Restart(seed), f.Restart(seed)
+		for _, name := range []string{"/x", "/y"} {
+			if read(t, one, name) != read(t, other, name) {
+				t.Fatalf("seed %d gives two disks", seed)
+			}
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	f := New()
+	l, err := f.Lock("/lock")
+	must(t, err)
+	if _, err := f.Lock("/lock"); !errors.Is(err, vfs.ErrLocked) {
+		t.Errorf("locked twice: %v", err)
+	}
+	must(t, l.Close())
+	l, err = f.Lock("/lock")
+	must(t, err)
+	if _, err := f.Restart(1).Lock("/lock"); err != nil {
+		t.Errorf("a lock outlives its process: %v", err)
+	}
+	must(t, l.Close())
+}
