@@ -31,7 +31,7 @@ type notes struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	messages []pb.Message
-	lost     map[uint64]int  // ReportUnreachable
+	lost     map[uint64]int    // ReportUnreachable
 	reports  map[uint64][]bool // ReportSnapshot
 	dropped  []pb.Message
 	states   []string // received with snapshots
@@ -119,6 +119,16 @@ func (n *notes) await(t *testing.T, what string, holds func() bool) {
 				what, len(n.messages), n.lost, n.reports, len(n.dropped))
 		}
 		n.changed.Wait()
+	}
+}
+
+// eventually looks again and again until what holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
 	}
 }
 
