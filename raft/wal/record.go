@@ -132,18 +132,18 @@ func scanHeader(b []byte, h segmentHeader, seed uint32) (info frameInfo, ok bool
 	}, true
 }
 
-// scanFrame reads the frame with this number at the start of b. It returns nil
-// if there is none.
-func scanFrame(b []byte, h segmentHeader, seed uint32, number uint64) (payload []byte) {
+// scanFrame reads the frame with this number at the start of b, and how much of
+// the segment had been synced before it. It returns nil if there is no frame.
+func scanFrame(b []byte, h segmentHeader, seed uint32, number uint64) (payload []byte, synced uint64) {
 	info, ok := scanHeader(b, h, seed)
 	if !ok || info.number != number || info.length > len(b)-frameHeaderLen {
-		return nil
+		return nil, 0
 	}
 	payload = b[frameHeaderLen : frameHeaderLen+info.length]
 	if crc32.Update(seed, castagnoli, payload) != binary.LittleEndian.Uint32(b[36:]) {
-		return nil
+		return nil, 0
 	}
-	return payload
+	return payload, info.synced
 }
 
 // eachRecord calls f for the records of a payload. An error means that whoever

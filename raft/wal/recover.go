@@ -106,13 +106,14 @@ func (w *WAL) recoverSegment(r *replay, number uint64, last bool) error {
 	}
 
 	w.header, w.seed = h, h.seed()
-	w.offset, w.frames, w.size = segmentHeaderLen, 0, int64(len(b))
+	w.offset, w.synced, w.frames, w.size = segmentHeaderLen, 0, 0, int64(len(b))
 	r.maxIndex = 0
 	for {
-		payload := scanFrame(b[w.offset:], h, w.seed, w.frames)
+		payload, synced := scanFrame(b[w.offset:], h, w.seed, w.frames)
 		if payload == nil {
 			break
 		}
+		w.synced = max(w.synced, int64(synced))
 		if err := eachRecord(payload, r.record); err != nil {
 			return &DamageError{File: name, Offset: w.offset, Reason: err.Error()}
 		}
@@ -145,12 +146,28 @@ func (w *WAL) openTail(r *replay, name string, b []byte) error {
 	}
 	w.file = f
 	w.size = max(w.size, w.SegmentBytes)
-	w.synced = w.offset
 	w.bytes = r.bytes
 	// Anything but zeros is made zeros: what is left of a write, or of the file's
 	// earlier life, must not be found behind frames to come.
 	r.torn = len(bytes.Trim(tail, "\x00")) > 0
-	return f.Sync() // what was read may be in the cache only
+	return w.makeDurable(b)
+}
+
+// makeDurable sees to it that no crash undoes what was read, which may be in the
+// system's cache only: if the process ended without a crash of the system. To
+// sync is not enough, as a sync that failed before may have left pages that count
+// as written and are not. So what no frame proves to be synced is written again.
+func (w *WAL) makeDurable(b []byte) error {
+	if w.synced < w.offset {
+		if _, err := w.file.WriteAt(b[w.synced:w.offset], w.synced); err != nil {
+			return err
+		}
+		if err := w.file.Sync(); err != nil {
+			return err
+		}
+		w.synced = w.offset
+	}
+	return w.FS.SyncDir(w.dir)
 }
 
 // laterProof looks behind the end of the good frames for a header which says
@@ -232,7 +249,10 @@ func (r *replay) mark(m pb.SnapshotMetadata) {
 	r.bytes = 0
 	if n := uint64(len(r.entries)); n > 0 {
 		first := r.entries[0].Index
-		if m.Index >= first && m.Index < first+n && r.entries[m.Index-first].Term == m.Term {
+		switch {
+		case m.Index < first:
+			return // the entry was in a segment that is gone, as a later marker allowed
+		case m.Index < first+n && r.entries[m.Index-first].Term == m.Term:
 			r.entries = append([]pb.Entry(nil), r.entries[m.Index-first+1:]...)
 			return
 		}
