@@ -12,12 +12,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,19 +65,6 @@ type kvStore struct {
 type item struct {
 	value    string
 	revision uint64
-}
-
-// waiter is a write that was proposed and is not known to be applied.
-type waiter struct {
-	sequence uint64
-	term     uint64
-	outcome  chan outcome // with room for one
-}
-
-// outcome is what became of a write.
-type outcome struct {
-	revision uint64
-	err      error
 }
 
 // What can become of a write, beside being applied.
@@ -200,20 +184,6 @@ func (s *kvStore) execute(c *command, index uint64) outcome {
 	return outcome{revision: index}
 }
 
-// giveUp settles the writes proposed in terms before term. An entry of that term
-// was applied, and terms only rise along the log: no entry of an earlier term
-// can follow, and a command in a later entry than its own term is skipped.
-func (s *kvStore) giveUp(term uint64) {
-	s.waitMu.Lock()
-	defer s.waitMu.Unlock()
-	for i, w := range s.ring {
-		if w != nil && w.term < term {
-			s.ring[i] = nil
-			w.outcome <- outcome{err: errDead}
-		}
-	}
-}
-
 // announce wakes those who wait for entries to be applied.
 func (s *kvStore) announce() {
 	s.waitMu.Lock()
@@ -313,62 +283,6 @@ func (s *kvStore) lastWord(w *waiter) outcome {
 	}
 }
 
-// enter gives a write a sequence number and a place to wait, if there is one.
-func (s *kvStore) enter(w *waiter, c *command, size int) bool {
-	s.waitMu.Lock()
-	defer s.waitMu.Unlock()
-	if s.waiting >= maxWaiting || s.bytes+size > maxWaitingBytes && s.waiting > 0 {
-		return false
-	}
-	s.sequence++
-	for s.ring[s.sequence%maxWaiting] != nil { // held by one that waits for long
-		s.sequence++
-	}
-	s.ring[s.sequence%maxWaiting] = w
-	s.waiting++
-	s.bytes += size
-	w.sequence, w.term = s.sequence, c.term
-	c.sequence = s.sequence
-	return true
-}
-
-func (s *kvStore) leave(w *waiter, size int) {
-	s.waitMu.Lock()
-	defer s.waitMu.Unlock()
-	if slot := &s.ring[w.sequence%maxWaiting]; *slot == w {
-		*slot = nil
-	}
-	s.waiting--
-	s.bytes -= size
-}
-
-// waiterOf takes the waiter of a command out of the ring, if it waits here.
-func (s *kvStore) waiterOf(c *command) *waiter {
-	if c.member != s.member || c.incarnation != s.incarnation {
-		return nil
-	}
-	s.waitMu.Lock()
-	defer s.waitMu.Unlock()
-	slot := &s.ring[c.sequence%maxWaiting]
-	w := *slot
-	if w == nil || w.sequence != c.sequence {
-		return nil
-	}
-	*slot = nil
-	return w
-}
-
-// dropped hears that a forwarded proposal never left this node.
-func (s *kvStore) dropped(data []byte) {
-	c, err := decodeCommand(data)
-	if err != nil {
-		return // not ours: a change of membership, say
-	}
-	if w := s.waiterOf(&c); w != nil {
-		w.outcome <- outcome{err: errDropped}
-	}
-}
-
 // get returns a key's value and revision, from this node's own state.
 func (s *kvStore) get(key string) (item, bool) {
 	s.mu.RLock()
@@ -388,118 +302,4 @@ func (s *kvStore) view() *btree.Map[string, item] {
 	s.mu.Lock() // Copy marks the tree as shared
 	defer s.mu.Unlock()
 	return s.items.Copy()
-}
-
-// snapshot returns the state as it is now, to be written out by another
-// goroutine while this one goes on.
-func (s *kvStore) snapshot() io.WriterTo { return storeState{items: s.view()} }
-
-// storeState is a state of the store: the number of keys, then key, revision and
-// value of each in order; numbers and lengths are uvarints.
-type storeState struct{ items *btree.Map[string, item] }
-
-const stateVersion = 1
-
-// WriteTo writes the state out.
-func (st storeState) WriteTo(w io.Writer) (int64, error) {
-	out := bufio.NewWriterSize(w, 64<<10)
-	var written int64
-	write := func(b []byte) error {
-		n, err := out.Write(b)
-		written += int64(n)
-		return err
-	}
-	head := binary.AppendUvarint([]byte{stateVersion}, uint64(st.items.Len()))
-	err := write(head)
-	var scratch []byte
-	st.items.Scan(func(key string, it item) bool {
-		if err != nil {
-			return false
-		}
-		scratch = binary.AppendUvarint(scratch[:0], uint64(len(key)))
-		scratch = append(scratch, key...)
-		scratch = binary.AppendUvarint(scratch, it.revision)
-		scratch = binary.AppendUvarint(scratch, uint64(len(it.value)))
-		if err = write(scratch); err != nil {
-			return false
-		}
-		var n int
-		n, err = out.WriteString(it.value)
-		written += int64(n)
-		return err == nil
-	})
-	if err != nil {
-		return written, err
-	}
-	return written, out.Flush()
-}
-
-// restore replaces the state by a snapshot's. What was awaited may be in there or
-// not: nobody can tell any more.
-func (s *kvStore) restore(c *commit) error {
-	items, err := readState(c.restore)
-	if err := errors.Join(err, c.restore.Close()); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.items = items
-	s.index, s.term = c.restoreIndex, c.restoreTerm
-	s.applied.Store(s.index)
-	s.mu.Unlock()
-
-	s.waitMu.Lock()
-	for i, w := range s.ring {
-		if w != nil {
-			s.ring[i] = nil
-			w.outcome <- outcome{err: errUnknown}
-		}
-	}
-	s.waitMu.Unlock()
-	s.announce()
-	return nil
-}
-
-// readState reads what WriteTo wrote.
-func readState(r io.Reader) (*btree.Map[string, item], error) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	version, err := in.ReadByte()
-	if err != nil {
-		return nil, err
-	}
-	if version != stateVersion {
-		return nil, fmt.Errorf("its version is %d: it needs a newer version of this program", version)
-	}
-	count, err := binary.ReadUvarint(in)
-	if err != nil {
-		return nil, err
-	}
-	text := func(limit uint64) (string, error) {
-		size, err := binary.ReadUvarint(in)
-		if err != nil {
-			return "", err
-		}
-		if size > limit {
-			return "", fmt.Errorf("%d bytes are more than a key or value can have", size)
-		}
-		b := make([]byte, size)
-		_, err = io.ReadFull(in, b)
-		return string(b), err
-	}
-	items := new(btree.Map[string, item])
-	for range count {
-		key, err := text(maxKeyBytes)
-		if err != nil {
-			return nil, err
-		}
-		revision, err := binary.ReadUvarint(in)
-		if err != nil {
-			return nil, err
-		}
-		value, err := text(maxValueBytes)
-		if err != nil {
-			return nil, err
-		}
-		items.Load(key, item{value: value, revision: revision}) // in order, which is quicker than Set
-	}
-	return items, nil
 }

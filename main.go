@@ -124,14 +124,6 @@ func (a *api) peerHandler() http.Handler {
 	return mux
 }
 
-func newLogger(cfg *config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.logLevel}
-	if cfg.logJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
-
 func loadTLS(cfg *config) (server, client *tls.Config, err error) {
 	if cfg.peerCA == "" {
 		return nil, nil, nil

@@ -17,7 +17,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -497,45 +496,6 @@ type readCloser struct {
 	io.Closer
 }
 
-// backlog lets the loop go on when the store is slower than Raft: what does not
-// fit into the channel waits here.
-type backlog struct {
-	mu      sync.Mutex
-	waiting []*commit
-}
-
-// push passes a batch on, in order.
-func (b *backlog) push(c chan<- *commit, batch *commit) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
-		select {
-		case c <- batch:
-			return
-		default:
-		}
-		go b.feed(c)
-	}
-	b.waiting = append(b.waiting, batch)
-}
-
-// feed passes on what waits, until nothing does.
-func (b *backlog) feed(c chan<- *commit) {
-	for {
-		b.mu.Lock()
-		if len(b.waiting) == 0 {
-			b.mu.Unlock()
-			return
-		}
-		batch := b.waiting[0]
-		b.mu.Unlock()
-		c <- batch
-		b.mu.Lock()
-		b.waiting = b.waiting[1:]
-		b.mu.Unlock()
-	}
-}
-
 // stuck says why the node cannot do its work, or "". A save that takes longer
 // than an election timeout is a disk that hangs. The leader's heartbeats wait
 // for it like everything else, so the others elect another.
@@ -553,71 +513,6 @@ func (n *raftNode) stuck() string {
 func (n *raftNode) lag() uint64 {
 	committed, applied := n.committed.Load(), n.store.applied.Load()
 	return committed - min(applied, committed)
-}
-
-// Process implements rafthttp.Raft: it passes on a peer's message.
-func (n *raftNode) Process(ctx context.Context, m raftpb.Message) error {
-	if n.cfg.trace {
-		n.traceMessage(m)
-	}
-	if m.Type == raftpb.MsgHeartbeat && m.Term >= n.term.Load() {
-		// A leader commits by heartbeat what we have acknowledged, which was durable.
-		last, err := n.storage.LastIndex()
-		if err != nil {
-			return err
-		}
-		if m.Commit > last {
-			err := fmt.Errorf("the log of member %d ends at %d, but it has acknowledged entry %d: its data was lost or replaced; %s",
-				n.cfg.id, last, m.Commit, wipedRecipe(n.cfg.id))
-			n.fail(err)
-			return err
-		}
-	}
-	if m.Type == raftpb.MsgProp {
-		// Step waits while no leader is known, and the word of who leads may be next on
-		// this very stream. What does not fit is lost, as messages may be.
-		select {
-		case n.forwarded <- m:
-		default:
-		}
-		return nil
-	}
-	return n.node.Step(ctx, m)
-}
-
-// stepForwarded steps the proposals that peers have passed on to us.
-func (n *raftNode) stepForwarded(ctx context.Context) {
-	for {
-		select {
-		case m := <-n.forwarded:
-			if err := n.node.Step(ctx, m); err != nil {
-				return // the node has stopped
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// ReportUnreachable implements rafthttp.Raft.
-func (n *raftNode) ReportUnreachable(id uint64) { n.node.ReportUnreachable(id) }
-
-// Dropped implements rafthttp.Raft.
-func (n *raftNode) Dropped(m raftpb.Message) {
-	if m.Type != raftpb.MsgProp {
-		return // a read is asked for again
-	}
-	for i := range m.Entries {
-		n.store.dropped(m.Entries[i].Data)
-	}
-}
-
-// CheckPeer implements rafthttp.Raft.
-func (n *raftNode) CheckPeer(from, incarnation uint64) error {
-	if n.members.isRemoved(from) {
-		return fmt.Errorf("member %d was %w", from, rafthttp.ErrRemoved)
-	}
-	return n.dir.meet(from, incarnation)
 }
 
 // handOver gives leadership to the member that is furthest along, if we have it
@@ -687,31 +582,3 @@ func (n *raftNode) close() error {
 	}
 	return n.wal.Close()
 }
-
-// raftLogger passes what the library says to slog.
-type raftLogger struct{ *slog.Logger }
-
-func (l raftLogger) log(level slog.Level, v []any) {
-	if l.Enabled(context.Background(), level) {
-		l.Log(context.Background(), level, fmt.Sprint(v...))
-	}
-}
-
-func (l raftLogger) logf(level slog.Level, format string, v []any) {
-	if l.Enabled(context.Background(), level) {
-		l.Log(context.Background(), level, fmt.Sprintf(format, v...))
-	}
-}
-
-func (l raftLogger) Debug(v ...any)              { l.log(slog.LevelDebug, v) }
-func (l raftLogger) Debugf(f string, v ...any)   { l.logf(slog.LevelDebug, f, v) }
-func (l raftLogger) Info(v ...any)               { l.log(slog.LevelInfo, v) }
-func (l raftLogger) Infof(f string, v ...any)    { l.logf(slog.LevelInfo, f, v) }
-func (l raftLogger) Warning(v ...any)            { l.log(slog.LevelWarn, v) }
-func (l raftLogger) Warningf(f string, v ...any) { l.logf(slog.LevelWarn, f, v) }
-func (l raftLogger) Error(v ...any)              { l.log(slog.LevelError, v) }
-func (l raftLogger) Errorf(f string, v ...any)   { l.logf(slog.LevelError, f, v) }
-func (l raftLogger) Fatal(v ...any)              { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Panic(v ...any)              { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }

@@ -149,7 +149,6 @@ type process struct {
 	cmd *exec.Cmd
 	out lockedBuffer
 
-	once sync.Once
 	err  error
 	done chan struct{}
 }

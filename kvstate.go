@@ -1,0 +1,127 @@
+// The state of the store as it is written to snapshots, and read from them.
+
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tidwall/btree"
+)
+
+// snapshot returns the state as it is now, to be written out by another
+// goroutine while this one goes on.
+func (s *kvStore) snapshot() io.WriterTo { return storeState{items: s.view()} }
+
+// storeState is a state of the store: the number of keys, then key, revision and
+// value of each in order; numbers and lengths are uvarints.
+type storeState struct{ items *btree.Map[string, item] }
+
+const stateVersion = 1
+
+// WriteTo writes the state out.
+func (st storeState) WriteTo(w io.Writer) (int64, error) {
+	out := bufio.NewWriterSize(w, 64<<10)
+	var written int64
+	write := func(b []byte) error {
+		n, err := out.Write(b)
+		written += int64(n)
+		return err
+	}
+	head := binary.AppendUvarint([]byte{stateVersion}, uint64(st.items.Len()))
+	err := write(head)
+	var scratch []byte
+	st.items.Scan(func(key string, it item) bool {
+		if err != nil {
+			return false
+		}
+		scratch = binary.AppendUvarint(scratch[:0], uint64(len(key)))
+		scratch = append(scratch, key...)
+		scratch = binary.AppendUvarint(scratch, it.revision)
+		scratch = binary.AppendUvarint(scratch, uint64(len(it.value)))
+		if err = write(scratch); err != nil {
+			return false
+		}
+		var n int
+		n, err = out.WriteString(it.value)
+		written += int64(n)
+		return err == nil
+	})
+	if err != nil {
+		return written, err
+	}
+	return written, out.Flush()
+}
+
+// restore replaces the state by a snapshot's. What was awaited may be in there or
+// not: nobody can tell any more.
+func (s *kvStore) restore(c *commit) error {
+	items, err := readState(c.restore)
+	if err := errors.Join(err, c.restore.Close()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.items = items
+	s.index, s.term = c.restoreIndex, c.restoreTerm
+	s.applied.Store(s.index)
+	s.mu.Unlock()
+
+	s.waitMu.Lock()
+	for i, w := range s.ring {
+		if w != nil {
+			s.ring[i] = nil
+			w.outcome <- outcome{err: errUnknown}
+		}
+	}
+	s.waitMu.Unlock()
+	s.announce()
+	return nil
+}
+
+// readState reads what WriteTo wrote.
+func readState(r io.Reader) (*btree.Map[string, item], error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	version, err := in.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	if version != stateVersion {
+		return nil, fmt.Errorf("its version is %d: it needs a newer version of this program", version)
+	}
+	count, err := binary.ReadUvarint(in)
+	if err != nil {
+		return nil, err
+	}
+	text := func(limit uint64) (string, error) {
+		size, err := binary.ReadUvarint(in)
+		if err != nil {
+			return "", err
+		}
+		if size > limit {
+			return "", fmt.Errorf("%d bytes are more than a key or value can have", size)
+		}
+		b := make([]byte, size)
+		_, err = io.ReadFull(in, b)
+		return string(b), err
+	}
+	items := new(btree.Map[string, item])
+	for range count {
+		key, err := text(maxKeyBytes)
+		if err != nil {
+			return nil, err
+		}
+		revision, err := binary.ReadUvarint(in)
+		if err != nil {
+			return nil, err
+		}
+		value, err := text(maxValueBytes)
+		if err != nil {
+			return nil, err
+		}
+		items.Load(key, item{value: value, revision: revision}) // in order, which is quicker than Set
+	}
+	return items, nil
+}

@@ -1,0 +1,79 @@
+// Peers: what the transport asks of a node. See rafthttp.Raft.
+//
+// Start at Process. OpenSnapshot and ReceiveSnapshot are in snapshotter.go, Status is
+// in status.go.
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/raftexample/raft/rafthttp"
+	"example.com/raftexample/raft/raftpb"
+)
+
+// Process implements rafthttp.Raft: it passes on a peer's message.
+func (n *raftNode) Process(ctx context.Context, m raftpb.Message) error {
+	if n.cfg.trace {
+		n.traceMessage(m)
+	}
+	if m.Type == raftpb.MsgHeartbeat && m.Term >= n.term.Load() {
+		// A leader commits by heartbeat what we have acknowledged, which was durable.
+		last, err := n.storage.LastIndex()
+		if err != nil {
+			return err
+		}
+		if m.Commit > last {
+			err := fmt.Errorf("the log of member %d ends at %d, but it has acknowledged entry %d: its data was lost or replaced; %s",
+				n.cfg.id, last, m.Commit, wipedRecipe(n.cfg.id))
+			n.fail(err)
+			return err
+		}
+	}
+	if m.Type == raftpb.MsgProp {
+		// Step waits while no leader is known, and the word of who leads may be next on
+		// this very stream. What does not fit is lost, as messages may be.
+		select {
+		case n.forwarded <- m:
+		default:
+		}
+		return nil
+	}
+	return n.node.Step(ctx, m)
+}
+
+// stepForwarded steps the proposals that peers have passed on to us.
+func (n *raftNode) stepForwarded(ctx context.Context) {
+	for {
+		select {
+		case m := <-n.forwarded:
+			if err := n.node.Step(ctx, m); err != nil {
+				return // the node has stopped
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ReportUnreachable implements rafthttp.Raft.
+func (n *raftNode) ReportUnreachable(id uint64) { n.node.ReportUnreachable(id) }
+
+// Dropped implements rafthttp.Raft.
+func (n *raftNode) Dropped(m raftpb.Message) {
+	if m.Type != raftpb.MsgProp {
+		return // a read is asked for again
+	}
+	for i := range m.Entries {
+		n.store.dropped(m.Entries[i].Data)
+	}
+}
+
+// CheckPeer implements rafthttp.Raft.
+func (n *raftNode) CheckPeer(from, incarnation uint64) error {
+	if n.members.isRemoved(from) {
+		return fmt.Errorf("member %d was %w", from, rafthttp.ErrRemoved)
+	}
+	return n.dir.meet(from, incarnation)
+}
