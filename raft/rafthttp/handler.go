@@ -78,7 +78,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, req *http.Request) {
 	}
 	in := &inbound{control: http.NewResponseController(w)}
 	if !t.enter(from, in) {
-		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		end(w, "shutting down", http.StatusServiceUnavailable)
 		return
 	}
 	defer t.leave(from, in)
@@ -89,15 +89,15 @@ func (t *Transport) serveStream(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, errMessage):
 		t.logRefusal(req, err)
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		end(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		// The connection broke, mostly, and nobody is there to read this.
 		t.Logger.Debug("stream cut off", "node", t.ID, "peer", from)
-		http.Error(w, "the last message is cut off", http.StatusBadRequest)
+		end(w, "the last message is cut off", http.StatusBadRequest)
 	default:
 		// This node stops, or the stream was idle or replaced by another.
 		t.Logger.Debug("stream ended", "node", t.ID, "peer", from, "err", err)
-		http.Error(w, "the stream ends here", http.StatusServiceUnavailable)
+		end(w, "the stream ends here", http.StatusServiceUnavailable)
 	}
 }
 
@@ -221,6 +221,12 @@ func isNetError(err error) bool {
 // admit checks who sends a request: it must be of our cluster and mean us, and
 // Raft must know of nothing against the sender. It answers the request if not.
 func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64, ok bool) {
+	// Without this net/http holds an answer back until the request has ended, and
+	// a stream that is refused would go on as if it were not.
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return 0, false
+	}
 	from, err := t.identify(req)
 	if err == nil {
 		t.meetStranger(from, req.Header.Get(headerFromURL))
@@ -235,8 +241,14 @@ func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64
 		status = http.StatusBadRequest
 	}
 	t.logRefusal(req, err)
-	http.Error(w, err.Error(), status)
+	end(w, err.Error(), status)
 	return 0, false
+}
+
+// end answers a request whose body may go on, and ends the connection with it.
+func end(w http.ResponseWriter, reason string, status int) {
+	w.Header().Set("Connection", "close")
+	http.Error(w, reason, status)
 }
 
 func (t *Transport) identify(req *http.Request) (from uint64, err error) {

@@ -86,9 +86,13 @@ func TestRefusedSenderSaysWhyOnce(t *testing.T) {
 			hosts := newHosts(t, 2)
 			hosts[1].raft.check = func(uint64, uint64) error { return tt.reason }
 			r := hosts[0].raft
+			began := time.Now()
 			for i := range 4 {
 				hosts[0].Send([]pb.Message{heartbeat(1, 2, uint64(i))})
 				r.await(t, "the report", func() bool { return r.lost[2] > i })
+			}
+			if took := time.Since(began); took > patience/3 {
+				t.Errorf("it took %v: the answers came late", took)
 			}
 			if hosts[0].Reachable()[2] {
 				t.Error("who refuses us is reachable")

@@ -106,7 +106,7 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, req *http.Request) {
 	}
 	if err != nil {
 		t.logRefusal(req, err)
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		end(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	if t.OnReceived != nil {
@@ -114,7 +114,7 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, req *http.Request) {
 	}
 	if err := t.Raft.ReceiveSnapshot(req.Context(), m, body); err != nil {
 		t.Logger.Warn("snapshot not received", "node", t.ID, "peer", from, "index", m.Snapshot.Metadata.Index, "err", err)
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		end(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -161,8 +161,12 @@ func TestPeersWithoutCertificatesAreRefused(t *testing.T) {
 				ID: 1, Cluster: testCluster, URL: a.URL, Raft: a.raft, Logger: slog.New(a.log), TLS: tt.client,
 			})
 			a.SetPeer(2, url)
-			a.Send([]pb.Message{proposal(1, 2, "secret")})
-			a.raft.await(t, "the failure", func() bool { return a.raft.lost[2] > 0 })
+			eventually(t, "the failure", func() bool { // TLS 1.3 notices when it writes again
+				a.Send([]pb.Message{proposal(1, 2, "secret")})
+				a.raft.mu.Lock()
+				defer a.raft.mu.Unlock()
+				return a.raft.lost[2] > 0
+			})
 			if n := len(b.raft.messages); n > 0 {
 				t.Errorf("%d messages got through", n)
 			}
