@@ -143,6 +143,7 @@ func do(t testing.TB, method, url, body string, header ...string) answer {
 // A write is on every node; the cluster goes on without its leader; who was away
 // catches up, from a snapshot if need be.
 func TestClusterGoesOnWithoutItsLeader(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	lead := c.leader(0)
 	put(t, c.url((lead+1)%3, "/a"), "1", 10*time.Second)
@@ -188,6 +189,7 @@ func TestShutdownHandsOver(t *testing.T) {
 // Snapshots are taken, the log before them goes, and a restart begins from one;
 // a node that needs what is gone gets a snapshot.
 func TestSnapshots(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	for i := range 3 {
 		c.end(i)
@@ -244,6 +246,7 @@ func tryGetStatus(url string) int {
 // Every node takes writes and answers reads with the newest value, from many
 // clients at once.
 func TestReadsSeeWrites(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	c.leader(0)
 	var wg sync.WaitGroup
@@ -270,6 +273,7 @@ func oneNode(t testing.TB) *testCluster {
 
 // A key is the path as it is sent.
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	for _, tt := range []struct {
 		path string
@@ -322,6 +326,7 @@ func urlEscape(s string) string {
 
 // Values are any bytes, up to a limit; an empty one is a value.
 func TestValues(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	for name, value := range map[string]string{
 		"empty": "", "binary": "\x00\xff\n\r\x80", "largest": strings.Repeat("x", maxValueBytes),
@@ -355,6 +360,7 @@ func TestValues(t *testing.T) {
 
 // Conditions are decided in log order, on the revision.
 func TestConditions(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	u := c.url(0, "/c")
 	steps := []struct {
@@ -402,6 +408,7 @@ func TestConditions(t *testing.T) {
 // Of many clients that change a counter by its revision, each wins as often as it
 // is told so.
 func TestCompareAndSet(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	c.leader(0)
 	put(t, c.url(0, "/n"), "0", 10*time.Second)
@@ -434,6 +441,7 @@ func TestCompareAndSet(t *testing.T) {
 
 // Pages of keys are in order, complete, and without overlap.
 func TestList(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	var want []string
 	for i := range 25 {
@@ -472,6 +480,7 @@ func TestList(t *testing.T) {
 
 // Wrong methods and paths get the right status, and one line.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	for _, tt := range []struct {
 		method, path, body string
@@ -506,6 +515,7 @@ func TestRefusals(t *testing.T) {
 // Without a majority every request ends, and a write that was refused never
 // happens.
 func TestNoQuorum(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	lead := c.leader(0)
 	put(t, c.url(lead, "/a"), "before", 10*time.Second)
@@ -553,6 +563,7 @@ func TestNoQuorum(t *testing.T) {
 
 // A data directory that is not this member's, or is in use, is refused in a line.
 func TestForeignDataDirs(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	c.leader(0)
 	put(t, c.url(0, "/a"), "x", 10*time.Second)
@@ -580,6 +591,7 @@ func TestForeignDataDirs(t *testing.T) {
 
 // A cluster of one is made from a member's data when the others are lost.
 func TestForceNewCluster(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, 3)
 	c.leader(0)
 	put(t, c.url(1, "/a"), "kept", 10*time.Second)
@@ -647,6 +659,7 @@ func TestCommandLine(t *testing.T) {
 
 // Metrics are what Prometheus expects.
 func TestMetricsLint(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	put(t, c.url(0, "/a"), "x", 10*time.Second)
 	body := do(t, "GET", c.url(0, "/-/metrics"), "").body
@@ -663,6 +676,7 @@ func TestMetricsLint(t *testing.T) {
 
 // Events tell what happens, and end with the node.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	c := oneNode(t)
 	resp, err := http.Get(c.url(0, "/-/events"))
 	if err != nil {
