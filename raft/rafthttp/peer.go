@@ -307,6 +307,9 @@ func (s *stream) next() ([]byte, error) {
 	idle := time.NewTimer(idleTimeout)
 	defer idle.Stop()
 	for {
+		if err := s.ctx.Err(); err != nil {
+			return nil, err // before take: what comes now is for the next stream
+		}
 		if s.take(); len(s.taken) > 0 {
 			break
 		}
