@@ -54,6 +54,13 @@ var Differences = []Difference{
 		Shown: "TestSnapshotWaitsForTheChangeBeforeIt",
 	},
 	{
+		Name:  "campaigning while the log was compacted up to what the program has applied, but not yet advanced",
+		Etcd:  "panics, for want of the entries among which it looks for a change of membership",
+		Ours:  "waits for Advance, as it does for such a change",
+		Why:   "What is compacted was applied, but whether the configuration has followed is not known before Advance.",
+		Shown: "TestCompactedBeforeAdvanceWaits",
+	},
+	{
 		Name:  "a snapshot from a peer with a configuration that cannot be",
 		Etcd:  "panics",
 		Ours:  "is ignored",

@@ -365,3 +365,33 @@ func TestImpossibleSnapshotIsIgnored(t *testing.T) {
 		t.Errorf("ours has commit %d, panic: %v", commit, panicked)
 	}
 }
+
+// A node that applies its first entries, compacts them away at once, and wants to
+// lead before it has advanced.
+func TestCompactedBeforeAdvanceWaits(t *testing.T) {
+	campaign := func(eng engine) (before, after string, panicked any) {
+		p := plainPlan(1)
+		p.bootstrap = true
+		c := newCluster(t, p, eng)
+		m := c.member(1)
+		c.takeReady(m)
+		cs := m.confState
+		_, err := m.store.CreateSnapshot(m.applied, &cs, nil)
+		must(err)
+		must(m.store.Compact(m.applied))
+
+		defer func() { panicked = recover() }()
+		must(m.node.Campaign())
+		before = m.node.status().role
+		c.advance(m)
+		must(m.node.Campaign())
+		return before, m.node.status().role, nil
+	}
+	if _, _, panicked := campaign(etcd{}); panicked == nil {
+		t.Error("etcd's did not panic: what we differ from is gone")
+	}
+	before, after, panicked := campaign(ours{})
+	if panicked != nil || before != raft.StateFollower.String() || after != raft.StateCandidate.String() {
+		t.Errorf("ours is %s, then %s, panic: %v", before, after, panicked)
+	}
+}
