@@ -9,9 +9,10 @@
 //
 //	magic "RAFTSNP1" · length (4) · raftpb.SnapshotMetadata · checksum of these (4)
 //	length (4) · checksum (4) · data        repeated, length up to 64 KiB
-//	0 (4) · checksum of the next 8 (4) · bytes of data in all (8)
+//	0 (4) · checksum (4) · bytes of data in all (8)
 //
-// Numbers are little endian, checksums CRC32C. Which of the files counts is the
+// Numbers are little endian. Checksums are CRC32C, those of chunks of the length
+// and the data: else a bit could make the end a chunk. Which of the files counts is the
 // log's to say: see the markers of package wal.
 //
 // Start at Dir.
@@ -42,6 +43,11 @@ const (
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is that of a chunk.
+func checksum(length, data []byte) uint32 {
+	return crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, data)
+}
 
 // Dir is a directory of snapshots. Its methods may be called concurrently.
 type Dir struct {
@@ -202,7 +208,7 @@ func (w *Writer) flush() error {
 		return nil
 	}
 	binary.LittleEndian.PutUint32(w.chunk, uint32(len(data)))
-	binary.LittleEndian.PutUint32(w.chunk[4:], crc32.Checksum(data, castagnoli))
+	binary.LittleEndian.PutUint32(w.chunk[4:], checksum(w.chunk[:4], data))
 	if _, err := w.p.Write(w.chunk); err != nil {
 		return err
 	}
@@ -220,7 +226,8 @@ func (w *Writer) Commit() error {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), w.Abort())
 	}
 	total := binary.LittleEndian.AppendUint64(nil, w.total)
-	end := binary.LittleEndian.AppendUint32(make([]byte, 4), crc32.Checksum(total, castagnoli))
+	end := make([]byte, 4)
+	end = binary.LittleEndian.AppendUint32(end, checksum(end, total))
 	if _, err := w.p.Write(append(end, total...)); err != nil {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), w.Abort())
 	}
@@ -411,19 +418,30 @@ func (r *Reader) nextChunk() error {
 	if err := r.fill(r.buf[:size]); err != nil {
 		return err
 	}
-	if crc32.Checksum(r.buf[:size], castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+	if checksum(head[:4], r.buf[:size]) != binary.LittleEndian.Uint32(head[4:]) {
 		return r.damage("a checksum is wrong")
 	}
 	if last {
-		if total := binary.LittleEndian.Uint64(r.buf); total != r.total {
-			return r.damage(fmt.Sprintf("it has %d bytes of state and should have %d", r.total, total))
-		}
-		r.ended = true
-		return nil
+		return r.end(binary.LittleEndian.Uint64(r.buf))
 	}
 	r.rest = r.buf[:size]
 	r.offset += int64(8 + size)
 	r.total += uint64(size)
+	return nil
+}
+
+// end checks that all of the state was there, and that nothing follows.
+func (r *Reader) end(total uint64) error {
+	if total != r.total {
+		return r.damage(fmt.Sprintf("it has %d bytes of state and should have %d", r.total, total))
+	}
+	switch _, err := io.ReadFull(r.in, r.buf[:1]); {
+	case err == nil:
+		return r.damage("it goes on behind its end")
+	case !errors.Is(err, io.EOF):
+		return err
+	}
+	r.ended = true
 	return nil
 }
 
