@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/vfs"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // filled returns a log of several segments on a real disk, closed, with the
@@ -190,14 +192,17 @@ func removeAfter(t *testing.T, dir, last string) {
 // Any bytes in place of a segment give an error or a log, never a panic; and a
 // log that opens can be written to and opened again.
 func FuzzOpen(f *testing.F) {
-	dir := f.TempDir()
-	w, _ := mustOpen(f, dir, Options{SegmentBytes: 600, Inline: true, NewID: func() uint64 { return 1 }})
+	options := func() Options {
+		return Options{FS: crashfs.New(), SegmentBytes: 600, Inline: true, NewID: func() uint64 { return 1 }}
+	}
+	o := options()
+	w, _ := mustOpen(f, crashDir, o)
 	for index := uint64(1); index <= 3; index++ {
 		mustSave(f, w, pb.HardState{Term: 1, Commit: index}, entries(1, index, 1), pb.SnapshotMetadata{})
 	}
 	name := w.path(1)
 	mustClose(f, w)
-	whole, err := os.ReadFile(name)
+	whole, err := vfs.ReadFile(o.FS, name)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -206,10 +211,11 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(append(append([]byte(nil), whole[:120]...), make([]byte, 80)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		dir := t.TempDir()
-		o := Options{SegmentBytes: 600, Inline: true}
-		write(t, filepath.Join(dir, filepath.Base(name)), b)
-		w, rec, err := Open(dir, o)
+		o := options()
+		if err := errors.Join(o.FS.MkdirAll(crashDir), vfs.WriteFile(o.FS, name, b)); err != nil {
+			t.Fatal(err)
+		}
+		w, rec, err := Open(crashDir, o)
 		if err != nil {
 			return
 		}
@@ -217,7 +223,7 @@ func FuzzOpen(f *testing.F) {
 		next := rec.Snapshot.Index + 1 + uint64(n)
 		mustSave(t, w, pb.HardState{}, entries(9, next, 1), pb.SnapshotMetadata{})
 		mustClose(t, w)
-		w, rec = mustOpen(t, dir, o)
+		w, rec = mustOpen(t, crashDir, o)
 		if len(rec.Entries) != n+1 || rec.Entries[n].Term != 9 {
 			t.Fatalf("%d entries became %d", n, len(rec.Entries))
 		}
