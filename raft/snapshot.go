@@ -105,13 +105,17 @@ func (r *raft) restore(s pb.Snapshot) bool {
 
 	empty := tracker.MakeProgressTracker(r.maxInflight, r.maxInflightBytes)
 	cfg, progress, err := confchange.Restore(confchange.Changer{Tracker: empty, LastIndex: id.index}, cs)
+	if err == nil {
+		restored := tracker.ProgressTracker{Config: cfg}
+		err = cs.Equivalent(restored.ConfState())
+	}
 	if err != nil {
 		r.logger.Errorf("node %x ignored a snapshot at %v with a configuration that cannot be: %v", r.id, id, err)
 		return false
 	}
 	r.log.restore(s)
 	r.trk = empty
-	r.mustMatch(cs, r.switchToConfig(cfg, progress))
+	r.switchToConfig(cfg, progress)
 	r.logger.Infof("node %x takes the snapshot at %v with configuration %v", r.id, id, r.trk.Config)
 	return true
 }

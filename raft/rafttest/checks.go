@@ -41,6 +41,7 @@ type seen struct {
 	term, commit uint64
 	applied      uint64
 	log          []pb.Entry // as the node handed it out, from logFirst on
+	base         entryKey   // the snapshot that the log follows, in this Ready
 	leads        uint64     // the term it leads
 }
 
@@ -87,8 +88,10 @@ func (j *judge) look(n *node) {
 // ready checks a Ready as it is taken.
 func (j *judge) ready(n *node, rd *raft.Ready) {
 	sn := &n.seen
+	sn.base = entryKey{}
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		sn.log = nil
+		sn.base = entryKey{rd.Snapshot.Metadata.Term, rd.Snapshot.Metadata.Index}
 	}
 	for i := range rd.Entries {
 		j.append(n, &rd.Entries[i])
@@ -122,6 +125,8 @@ func (j *judge) append(n *node, e *pb.Entry) {
 	v := entryValue{hash: nextState(0, e)}
 	if k := len(sn.log); k > 0 {
 		v.prevTerm, v.known = sn.log[k-1].Term, true
+	} else if sn.base.index == e.Index-1 && sn.base.index > 0 {
+		v.prevTerm, v.known = sn.base.term, true
 	} else if term, ok := n.disk.term(e.Index - 1); ok {
 		v.prevTerm, v.known = term, true
 	}
