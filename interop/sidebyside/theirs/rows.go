@@ -5,6 +5,7 @@ package workload
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
@@ -125,15 +126,18 @@ type group struct {
 	nodes  []raft.Node
 	stores []*raft.MemoryStorage
 
-	mu      sync.Mutex
-	waiting map[string]chan struct{} // proposals by their data
+	committed []chan struct{} // by client: its proposal is committed
 
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
-func newGroup(n int) *group {
-	g := &group{waiting: map[string]chan struct{}{}, stop: make(chan struct{})}
+// newGroup starts n Nodes, and the channels of some clients.
+func newGroup(n, clients int) *group {
+	g := &group{stop: make(chan struct{})}
+	for range clients {
+		g.committed = append(g.committed, make(chan struct{}, 1))
+	}
 	var voters []uint64
 	for id := range uint64(n) {
 		voters = append(voters, id+1)
@@ -151,7 +155,7 @@ func newGroup(n int) *group {
 		go g.loop(i)
 	}
 	must(g.nodes[leader].Campaign(context.Background()))
-	g.propose("first") // waits for the leader
+	g.propose(0) // waits for the leader
 	return g
 }
 
@@ -190,24 +194,19 @@ func (g *group) compact(store *raft.MemoryStorage, committed []raftpb.Entry) {
 }
 
 func (g *group) wake(committed []raftpb.Entry) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, e := range committed {
-		if done, ok := g.waiting[string(e.Data)]; ok {
-			delete(g.waiting, string(e.Data))
-			close(done)
+	for i := range committed {
+		if data := committed[i].Data; len(data) > 0 {
+			g.committed[binary.BigEndian.Uint64(data)] <- struct{}{}
 		}
 	}
 }
 
-// propose returns once data is committed.
-func (g *group) propose(data string) {
-	done := make(chan struct{})
-	g.mu.Lock()
-	g.waiting[data] = done
-	g.mu.Unlock()
-	must(g.nodes[leader].Propose(context.Background(), []byte(data)))
-	<-done
+// propose returns once a proposal of a client is committed.
+func (g *group) propose(client int) {
+	data := make([]byte, 16)
+	binary.BigEndian.PutUint64(data, uint64(client))
+	must(g.nodes[leader].Propose(context.Background(), data))
+	<-g.committed[client]
 }
 
 func (g *group) close() {
@@ -221,7 +220,7 @@ func (g *group) close() {
 // throughNode commits proposals of several clients at once, through Node's
 // channels. One operation is one proposal.
 func throughNode(b *testing.B, n, clients int) {
-	g := newGroup(n)
+	g := newGroup(n, clients)
 	defer g.close()
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -232,7 +231,7 @@ func throughNode(b *testing.B, n, clients int) {
 		go func() {
 			defer work.Done()
 			for i := client; i < b.N; i += clients {
-				g.propose(fmt.Sprintf("%016d", i))
+				g.propose(client)
 			}
 		}()
 	}
@@ -242,7 +241,7 @@ func throughNode(b *testing.B, n, clients int) {
 
 // tickNode passes ticks through Node's channel.
 func tickNode(b *testing.B) {
-	g := newGroup(1)
+	g := newGroup(1, 1)
 	defer g.close()
 	b.ReportAllocs()
 	b.ResetTimer()
