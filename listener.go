@@ -34,12 +34,14 @@ type server struct {
 	ended chan error // gets what Serve returned
 }
 
-// serve begins to answer requests. TLS is used if there is a configuration.
-func serve(l net.Listener, handler http.Handler, tlsConfig *tls.Config, logger *slog.Logger) *server {
+// serve begins to answer requests, each within limit if that is not 0. TLS is used
+// if there is a configuration.
+func serve(l net.Listener, handler http.Handler, limit time.Duration, tlsConfig *tls.Config, logger *slog.Logger) *server {
 	s := &server{ended: make(chan error, 1)}
 	s.Handler = handler
 	s.TLSConfig = tlsConfig
 	s.ReadHeaderTimeout = 5 * time.Second
+	s.ReadTimeout, s.WriteTimeout = limit, limit
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 16 << 10
 	s.ErrorLog = log.New(debugWriter{logger}, "", 0) // what clients do wrong is theirs

@@ -82,9 +82,8 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 		return errors.Join(err, peers.Close(), clients.Close(), node.close())
 	}
 	a := &api{store: node.store, reads: node.reads, node: node, metrics: node.metrics, ending: make(chan struct{})}
-	peerServer := serve(peers, a.peerHandler(), tlsServer, logger)
-	clientServer := serve(clients, a.handler(), nil, logger)
-	clientServer.ReadTimeout = 30 * time.Second
+	peerServer := serve(peers, a.peerHandler(), 0, tlsServer, logger) // it sets its own deadlines
+	clientServer := serve(clients, a.handler(), 30*time.Second, nil, logger)
 	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
 
 	select {

@@ -261,6 +261,9 @@ func (n *raftNode) run(ctx context.Context) {
 // nothing, as the leader counts its own copy only after Advance. Sending it first
 // lets followers write while we do (diss. §10.2.1).
 func (n *raftNode) handleReady(rd raft.Ready) error {
+	if n.cfg.trace {
+		n.traceState(rd)
+	}
 	n.noteState(rd)
 	early, late := n.splitMessages(rd.Messages)
 	n.transport.Send(early)

@@ -1,4 +1,4 @@
-// Trace: every message of this node, in the notation of the scenario scripts.
+// Trace: every message and change of state of this node, in the notation of the scenario scripts.
 
 package main
 
@@ -14,6 +14,16 @@ import (
 // traceMessage prints a message. Where it cannot be printed nobody reads it.
 func (n *raftNode) traceMessage(m raftpb.Message) {
 	fmt.Fprintln(os.Stderr, raft.DescribeMessage(m, describeCommand))
+}
+
+// traceState prints what has changed of this node's own state.
+func (n *raftNode) traceState(rd raft.Ready) {
+	if rd.SoftState != nil {
+		fmt.Fprintf(os.Stderr, "%x %s\n", n.cfg.id, raft.DescribeSoftState(*rd.SoftState))
+	}
+	if !raft.IsEmptyHardState(rd.HardState) {
+		fmt.Fprintf(os.Stderr, "%x HardState %s\n", n.cfg.id, raft.DescribeHardState(rd.HardState))
+	}
 }
 
 // describeCommand shows a command in an entry.
