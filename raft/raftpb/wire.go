@@ -51,14 +51,23 @@ func sizeOptional(v []byte) int {
 	return sizeBytes(len(v))
 }
 
-// Writing, by appending. Numbers that take one byte are written without a call
-// to protowire, since most do.
+// Writing, by appending. Most numbers and lengths take one byte, so that comes
+// first.
 
 func appendNumber(b []byte, field byte, v uint64) []byte {
 	if v < 1<<7 {
 		return append(b, field<<3|varintType, byte(v))
 	}
-	return protowire.AppendVarint(append(b, field<<3|varintType), v)
+	return appendVarint(append(b, field<<3|varintType), v)
+}
+
+// appendVarint appends v, seven bits a byte, the lowest first.
+func appendVarint(b []byte, v uint64) []byte {
+	for v >= 1<<7 {
+		b = append(b, byte(v)|1<<7)
+		v >>= 7
+	}
+	return append(b, byte(v))
 }
 
 func appendBool(b []byte, field byte, v bool) []byte {
@@ -73,7 +82,7 @@ func appendHeader(b []byte, field byte, n int) []byte {
 	if n < 1<<7 {
 		return append(b, field<<3|bytesType, byte(n))
 	}
-	return protowire.AppendVarint(append(b, field<<3|bytesType), uint64(n))
+	return appendVarint(append(b, field<<3|bytesType), uint64(n))
 }
 
 func appendOptional(b []byte, field byte, v []byte) []byte {
