@@ -13,7 +13,7 @@ func syncData(f *os.File) error { return retry(f, "fdatasync", syscall.Fdatasync
 func preallocate(f *os.File, size int64) error {
 	err := retry(f, "fallocate", func(fd int) error { return syscall.Fallocate(fd, 0, 0, size) })
 	if errors.Is(err, syscall.EOPNOTSUPP) { // not all file systems can
-		return f.Truncate(size)
+		return extend(f, size)
 	}
 	return err
 }

@@ -8,4 +8,4 @@ import "os"
 
 func syncData(f *os.File) error { return f.Sync() }
 
-func preallocate(f *os.File, size int64) error { return f.Truncate(size) }
+func preallocate(f *os.File, size int64) error { return extend(f, size) }

@@ -53,7 +53,8 @@ type File interface {
 	// Sync makes the content durable, and the size if that changed.
 	Sync() error
 
-	// Preallocate reserves room for size bytes and makes the file that large.
+	// Preallocate reserves room for size bytes and makes the file that large,
+	// unless it is larger.
 	Preallocate(size int64) error
 
 	// Size returns the size in bytes.
@@ -118,6 +119,15 @@ type osFile struct{ *os.File }
 func (f osFile) Sync() error { return syncData(f.File) }
 
 func (f osFile) Preallocate(size int64) error { return preallocate(f.File, size) }
+
+// extend makes a file size bytes large, unless it is larger.
+func extend(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() >= size {
+		return err
+	}
+	return f.Truncate(size)
+}
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
