@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"example.com/raftexample/raft/rafthttp"
 	"example.com/raftexample/raft/vfs"
@@ -78,6 +79,10 @@ func openDataDir(fsys vfs.FS, path string) (*dataDir, error) {
 		return nil, fmt.Errorf("%w: choose another directory with --data-dir", err)
 	}
 	lock, err := fsys.Lock(filepath.Join(path, "lock"))
+	for try := 0; errors.Is(err, vfs.ErrLocked) && try < 20; try++ { // its holder may be ending right now
+		time.Sleep(50 * time.Millisecond)
+		lock, err = fsys.Lock(filepath.Join(path, "lock"))
+	}
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%s is in use by another process: stop that one, or choose another directory with --data-dir", path)
 	}

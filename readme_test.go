@@ -359,6 +359,10 @@ func killChildren(t *testing.T, term *terminal) {
 			t.Fatal(err)
 		}
 	}
+	waitFor(t, 10*time.Second, "the nodes to be gone", func() bool {
+		out, err := exec.Command("pgrep", "-f", term.bin+" --id").Output()
+		return err != nil && len(out) == 0
+	})
 }
 
 // tryPut writes a key and returns the status, 0 without an answer.
