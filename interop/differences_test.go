@@ -344,25 +344,28 @@ func TestSnapshotWaitsForTheChangeBeforeIt(t *testing.T) {
 	}
 }
 
-// The only voter is a learner.
+// The only voter is a learner; a voter is to become one although nothing is joint.
 func TestImpossibleSnapshotIsIgnored(t *testing.T) {
-	step := func(eng engine) (commit uint64, panicked any) {
+	step := func(eng engine, cs pb.ConfState) (commit uint64, panicked any) {
 		c := newCluster(t, plainPlan(3), eng)
 		m := c.member(2)
 		defer func() { panicked = recover() }()
 		must(m.node.Step(pb.Message{
 			Type: pb.MsgSnap, From: 1, To: 2, Term: 2,
-			Snapshot: &pb.Snapshot{Metadata: pb.SnapshotMetadata{
-				Index: 9, Term: 2, ConfState: pb.ConfState{Voters: []uint64{2}, Learners: []uint64{2}},
-			}},
+			Snapshot: &pb.Snapshot{Metadata: pb.SnapshotMetadata{Index: 9, Term: 2, ConfState: cs}},
 		}))
 		return m.node.status().commit, nil
 	}
-	if _, panicked := step(etcd{}); panicked == nil {
-		t.Error("etcd's did not panic: what we differ from is gone")
-	}
-	if commit, panicked := step(ours{}); commit != 1 || panicked != nil {
-		t.Errorf("ours has commit %d, panic: %v", commit, panicked)
+	for _, cs := range []pb.ConfState{
+		{Voters: []uint64{2}, Learners: []uint64{2}},
+		{Voters: []uint64{1, 2}, LearnersNext: []uint64{2}},
+	} {
+		if _, panicked := step(etcd{}, cs); panicked == nil {
+			t.Errorf("%v: etcd's did not panic: what we differ from is gone", cs)
+		}
+		if commit, panicked := step(ours{}, cs); commit != 1 || panicked != nil {
+			t.Errorf("%v: ours has commit %d, panic: %v", cs, commit, panicked)
+		}
 	}
 }
 

@@ -34,10 +34,11 @@ type network struct {
 	peers map[uint64]*peer
 }
 
-func (n *network) send(messages []raftpb.Message) {
+// send takes messages of from, which may have passed on some of others.
+func (n *network) send(from *peer, messages []raftpb.Message) {
 	for _, m := range messages {
 		n.mu.Lock()
-		to, from := n.peers[m.To], n.peers[m.From]
+		to := n.peers[m.To]
 		n.mu.Unlock()
 		if to == nil {
 			from.node.ReportUnreachable(m.To)
@@ -142,7 +143,7 @@ func (p *peer) handle(rd raft.Ready) {
 		check(p.storage.SetHardState(rd.HardState))
 	}
 	check(p.storage.Append(rd.Entries))
-	p.net.send(rd.Messages)
+	p.net.send(p, rd.Messages)
 
 	p.mu.Lock()
 	if rd.SoftState != nil {
