@@ -129,7 +129,7 @@ func (m mutant) test(t *testing.T) {
 	}
 
 	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout=120s", "-overlay="+list, "./...")
-	cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
+	cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=") // the tests of package raft and below
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		t.Fatal("no test noticed")
