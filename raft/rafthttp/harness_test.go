@@ -207,7 +207,7 @@ func (h *host) up(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.server = &http.Server{Handler: h.Handler(), ReadHeaderTimeout: time.Second}
+	h.server = &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second} // a busy machine is no slow sender
 	go h.server.Serve(l) //nolint:errcheck // http.ErrServerClosed
 }
 
