@@ -208,7 +208,7 @@ func (h *host) up(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.server = &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second} // a busy machine is no slow sender
-	go h.server.Serve(l) //nolint:errcheck // http.ErrServerClosed
+	go h.server.Serve(l)                                                              //nolint:errcheck // http.ErrServerClosed
 }
 
 // down cuts all connections to the node.
