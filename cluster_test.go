@@ -186,6 +186,36 @@ func TestShutdownHandsOver(t *testing.T) {
 	}
 }
 
+// Any node takes a change of the membership, the removal of the leader too; who was
+// removed stops, and stays stopped.
+func TestRemoveTheLeader(t *testing.T) {
+	c := newTestCluster(t, 3)
+	lead := c.leader(0)
+	other := (lead + 1) % 3
+	put(t, c.url(other, "/a"), "x", 10*time.Second)
+	var got answer
+	waitFor(t, 10*time.Second, "the removal to be taken", func() bool { // a leader that has only begun says 503
+		got = do(t, "DELETE", c.url(other, fmt.Sprintf("/-/members/%d", lead+1)), "")
+		return got.status != 503
+	})
+	if got.status != 204 {
+		t.Fatalf("remove the leader: %d %s", got.status, got.body)
+	}
+	stop := c.stop[lead]
+	c.stop[lead] = nil
+	waitFor(t, 10*time.Second, "the removed node to say so", func() bool { return strings.Contains(c.logs.String(), "has no leader") })
+	if err := stop(); err != nil && !errors.Is(err, errRemoved) {
+		t.Errorf("the removed node ended with %v", err)
+	}
+	put(t, c.url(other, "/a"), "y", 10*time.Second)
+	if err := run(context.Background(), c.args(lead), io.Discard, io.Discard); !errors.Is(err, errRemoved) {
+		t.Errorf("started again it ended with %v", err)
+	}
+	if got := do(t, "POST", c.url(other, fmt.Sprintf("/-/members/%d?learner", lead+1)), "http://127.0.0.1:"+c.peers[lead]); got.status != 409 {
+		t.Errorf("its id was given again: %d %s", got.status, got.body)
+	}
+}
+
 // Snapshots are taken, the log before them goes, and a restart begins from one;
 // a node that needs what is gone gets a snapshot.
 func TestSnapshots(t *testing.T) {

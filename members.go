@@ -120,7 +120,17 @@ func (a *api) member(w http.ResponseWriter, req *http.Request) {
 		}
 		cc.Context = []byte(url)
 	}
-	a.led(w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) })
+	a.led(w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) }, func() bool {
+		m, known := a.node.members.get(id)
+		switch cc.Type {
+		case raftpb.ConfChangeRemoveNode:
+			return !known
+		case raftpb.ConfChangeUpdateNode:
+			return known && m.URL == string(cc.Context)
+		default:
+			return known && m.Learner == (cc.Type == raftpb.ConfChangeAddLearnerNode)
+		}
+	})
 }
 
 // moveLeader hands leadership over. 204 means that the new leader is known.
@@ -135,11 +145,12 @@ func (a *api) moveLeader(w http.ResponseWriter, req *http.Request) {
 		a.fail(w, badRequest("the body is a member's id, a positive integer"))
 		return
 	}
-	a.led(w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) })
+	a.led(w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) }, func() bool { return a.node.Leader() == id })
 }
 
-// led does something if this node leads, or passes the request on to the leader.
-func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error) {
+// led does something if this node leads, or passes the request on to the leader and
+// waits until this node has seen the outcome, too.
+func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error, seen func() bool) {
 	lead := a.node.Leader()
 	switch {
 	case lead == raft.None:
@@ -149,7 +160,7 @@ func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func
 		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"})
 		return
 	case lead != a.node.cfg.id:
-		a.passOn(w, req, lead, body)
+		a.passOn(w, req, lead, body, seen)
 		return
 	}
 	if err := do(req.Context()); err != nil {
@@ -160,8 +171,8 @@ func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func
 }
 
 // passOn sends a request to the leader's peer port, which takes these as well,
-// and its answer back. After a change, this node waits until it has it too.
-func (a *api) passOn(w http.ResponseWriter, req *http.Request, lead uint64, body []byte) {
+// and its answer back.
+func (a *api) passOn(w http.ResponseWriter, req *http.Request, lead uint64, body []byte, seen func() bool) {
 	leader, ok := a.node.members.get(lead)
 	if !ok {
 		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: fmt.Sprintf("the address of the leader, %d, is not known here", lead)})
@@ -185,11 +196,23 @@ func (a *api) passOn(w http.ResponseWriter, req *http.Request, lead uint64, body
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: err.Error()})
 	case resp.StatusCode != http.StatusNoContent:
 		a.fail(w, &apiError{status: resp.StatusCode, reason: strings.TrimSpace(string(answer))})
-	case a.reads.wait(req.Context()) != nil:
+	case !waitUntil(req.Context(), seen):
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: "the leader has made the change; this node has not seen it yet"})
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// waitUntil waits for something that happens seldom enough to look for it. It
+// returns false if ctx ends first.
+func waitUntil(ctx context.Context, is func() bool) bool {
+	for ctx.Err() == nil {
+		if is() {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return false
 }
 
 func conflict(format string, args ...any) error {
@@ -315,12 +338,10 @@ func (n *raftNode) transfer(ctx context.Context, id uint64) error {
 		return conflict("member %d is a learner, and cannot lead", id)
 	}
 	n.node.TransferLeadership(ctx, n.cfg.id, id)
-	deadline := time.Now().Add(2 * electionTimeout)
-	for time.Now().Before(deadline) && ctx.Err() == nil {
-		if n.Leader() == id {
-			return nil
-		}
-		time.Sleep(5 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, 2*electionTimeout)
+	defer cancel()
+	if waitUntil(ctx, func() bool { return n.Leader() == id }) {
+		return nil
 	}
 	return &apiError{status: http.StatusGatewayTimeout, reason: fmt.Sprintf("member %d did not become the leader in time", id)}
 }

@@ -70,6 +70,15 @@ func (n *raftNode) Dropped(m raftpb.Message) {
 	}
 }
 
+// Removed implements rafthttp.Raft. A leader tells a member nothing after it has
+// removed it, so the member may have to hear it this way.
+func (n *raftNode) Removed(by uint64) {
+	n.logger.Warn("a member says that this one was removed", "node", n.cfg.id, "peer", by)
+	if err := n.leave(); err != nil {
+		n.fail(err)
+	}
+}
+
 // CheckPeer implements rafthttp.Raft.
 func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 	if n.members.isRemoved(from) {

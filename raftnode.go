@@ -542,9 +542,7 @@ func (n *raftNode) handOver(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	n.node.TransferLeadership(ctx, st.ID, target)
-	for ctx.Err() == nil && (n.Leader() == st.ID || n.Leader() == raft.None) {
-		time.Sleep(5 * time.Millisecond)
-	}
+	waitUntil(ctx, func() bool { return n.Leader() != st.ID && n.Leader() != raft.None })
 }
 
 // newRaftNode returns a node that is not started yet.

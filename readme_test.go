@@ -103,6 +103,8 @@ func (term *terminal) command(line string) *exec.Cmd {
 	}
 	line = term.ports.Replace(line)
 	line = strings.ReplaceAll(line, "go tool goreman", term.goreman+" -p "+term.rpc)
+	line = strings.ReplaceAll(line, " start", " -exit-on-stop=false start") // see the README, where node 3 is removed
+	line = strings.ReplaceAll(line, " run -exit-on-stop=false start", " run start")
 	line = strings.ReplaceAll(line, "go run .", "exec "+term.bin)
 	line = strings.ReplaceAll(line, "curl ", "curl -sS -m 10 -w %{http_code} ")
 	cmd := exec.Command("bash", "-c", line)

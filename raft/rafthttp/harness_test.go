@@ -28,13 +28,14 @@ const patience = 15 * time.Second
 
 // notes is a Raft that notes what it is told.
 type notes struct {
-	mu       sync.Mutex
-	changed  *sync.Cond
-	messages []pb.Message
-	lost     map[uint64]int    // ReportUnreachable
-	reports  map[uint64][]bool // ReportSnapshot
-	dropped  []pb.Message
-	states   []string // received with snapshots
+	removedBy []uint64 // who says that this node was removed
+	mu        sync.Mutex
+	changed   *sync.Cond
+	messages  []pb.Message
+	lost      map[uint64]int    // ReportUnreachable
+	reports   map[uint64][]bool // ReportSnapshot
+	dropped   []pb.Message
+	states    []string // received with snapshots
 
 	process func(ctx context.Context, m pb.Message) error      // nil: take it
 	check   func(from, incarnation uint64) error               // nil: welcome
@@ -72,6 +73,8 @@ func (n *notes) ReportSnapshot(id uint64, ok bool) {
 }
 
 func (n *notes) Dropped(m pb.Message) { n.note(func() { n.dropped = append(n.dropped, m) }) }
+
+func (n *notes) Removed(by uint64) { n.note(func() { n.removedBy = append(n.removedBy, by) }) }
 
 func (n *notes) CheckPeer(from, incarnation uint64) error {
 	if n.check == nil {

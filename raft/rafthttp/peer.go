@@ -40,6 +40,9 @@ type peer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	snapshots     context.Context // ends sooner, when the peer is removed
+	stopSnapshots context.CancelFunc
+
 	stranger bool // no member that we know of; guarded by t.mu
 
 	mu       sync.Mutex
@@ -55,7 +58,9 @@ type peer struct {
 
 func newPeer(t *Transport, id uint64, url string, stranger bool) *peer {
 	ctx, cancel := context.WithCancel(t.ctx)
+	snapshots, stopSnapshots := context.WithCancel(ctx)
 	return &peer{
+		snapshots: snapshots, stopSnapshots: stopSnapshots,
 		t: t, id: id, url: strings.TrimSuffix(url, "/"), ctx: ctx, cancel: cancel, stranger: stranger,
 		wake: make(chan struct{}, 1),
 	}
@@ -183,9 +188,16 @@ func (p *peer) stream() error {
 }
 
 // refusedError is what a peer said instead of 204.
-type refusedError struct{ status, reason string }
+type refusedError struct {
+	status string // with its code, as in "410 Gone"
+	code   int
+	reason string
+}
 
 func (e *refusedError) Error() string { return e.status + ": " + e.reason }
+
+// gone reports whether the peer knows us as a member that was removed.
+func (e *refusedError) gone() bool { return e.code == http.StatusGone }
 
 // refusal turns an answer other than 204 into a *refusedError.
 func refusal(resp *http.Response) error {
@@ -194,7 +206,7 @@ func refusal(resp *http.Response) error {
 	if resp.StatusCode == http.StatusNoContent {
 		return err
 	}
-	return &refusedError{resp.Status, strings.TrimSpace(string(reason))}
+	return &refusedError{resp.Status, resp.StatusCode, strings.TrimSpace(string(reason))}
 }
 
 // noteFailure gives up what waits, tells Raft, and logs the reason if it is new.
@@ -209,6 +221,9 @@ func (p *peer) noteFailure(err error) {
 	said := errors.As(err, &refused)
 	if said {
 		text = refused.Error()
+		if refused.gone() {
+			p.t.Raft.Removed(p.id)
+		}
 	} else if i := strings.Index(text, "dial "); i >= 0 {
 		text = text[i:] // without our own port, which is another each time
 	}

@@ -59,7 +59,7 @@ func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
 		Reader: io.MultiReader(bytes.NewReader(prefix), state),
 		state:  state, closed: make(chan error, 1),
 	}
-	req, err := t.newRequest(p.ctx, p, "/raft/snapshot", body)
+	req, err := t.newRequest(p.snapshots, p, "/raft/snapshot", body)
 	if err != nil {
 		return errors.Join(err, state.Close())
 	}

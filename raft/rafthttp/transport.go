@@ -45,6 +45,9 @@ type Raft interface {
 	// not block.
 	Dropped(m pb.Message)
 
+	// Removed says that a member answers us as one that was removed.
+	Removed(by uint64)
+
 	// CheckPeer says why a peer is refused, if it is: with ErrRemoved because it is
 	// no member any more, or with any other reason.
 	CheckPeer(from, incarnation uint64) error
@@ -227,12 +230,14 @@ func (t *Transport) meetStranger(id uint64, url string) {
 	}
 }
 
-// RemovePeer forgets a peer. What waits for it is dropped.
+// RemovePeer forgets a peer. What waits for it still goes out: it may be what tells
+// a member that it was removed.
 func (t *Transport) RemovePeer(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p := t.peers[id]; p != nil {
-		p.stop()
+		p.finish()
+		p.stopSnapshots()
 		delete(t.peers, id)
 	}
 }
