@@ -70,7 +70,10 @@
 // A change of membership takes effect when it is applied, not when it is
 // appended as in the paper. The user learns of it at the same moment as Raft. The
 // price is that a node must not campaign while it has a change to apply, and a
-// leader must not propose one while another may be unapplied.
+// leader must not propose one while another may be unapplied. And there is an end
+// that only the user can mend: a leader that has applied its own removal may not
+// campaign any more; if it has entries that the others lack, and they have not
+// applied the removal, they need its vote and will not get it.
 //
 // Heartbeats are messages of their own rather than empty appends: they need no
 // place in the log, so a leader can send one to anybody at any time; and they may
