@@ -41,7 +41,7 @@ type seen struct {
 	term, commit uint64
 	applied      uint64
 	log          []pb.Entry // as the node handed it out, from logFirst on
-	base         entryKey   // the snapshot that the log follows, in this Ready
+	base         entryKey   // the snapshot that the log follows, which storage may not have yet
 	leads        uint64     // the term it leads
 }
 
@@ -88,7 +88,6 @@ func (j *judge) look(n *node) {
 // ready checks a Ready as it is taken.
 func (j *judge) ready(n *node, rd *raft.Ready) {
 	sn := &n.seen
-	sn.base = entryKey{}
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		sn.log = nil
 		sn.base = entryKey{rd.Snapshot.Metadata.Term, rd.Snapshot.Metadata.Index}
