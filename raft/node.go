@@ -118,7 +118,7 @@ const ticksAhead = 128
 // node implements Node. Each channel carries one kind of call to the loop.
 type node struct {
 	rn         *RawNode
-	propc      chan *proposal
+	inbox      inbox
 	recvc      chan pb.Message
 	confc      chan pb.ConfChangeV2
 	confstatec chan pb.ConfState
@@ -131,14 +131,19 @@ type node struct {
 
 	proposals sync.Pool // of *proposal
 
-	batch   []*proposal // the loop's own: proposals that go into one message
-	entries []pb.Entry
+	// The loop's own: proposals that go into one message, and what gathers for the
+	// next Ready.
+	batch    []*proposal
+	entries  []pb.Entry
+	forwards []pb.Entry
+	overdue  bool // a tick has passed
 }
 
 func newNode(rn *RawNode) *node {
+	rn.raft.gathers = true
 	return &node{
 		rn:         rn,
-		propc:      make(chan *proposal),
+		inbox:      inbox{filled: make(chan struct{}, 1)},
 		recvc:      make(chan pb.Message),
 		confc:      make(chan pb.ConfChangeV2),
 		confstatec: make(chan pb.ConfState),
@@ -152,30 +157,11 @@ func newNode(rn *RawNode) *node {
 	}
 }
 
-// proposal is entries on their way to the loop, and the answer's way back.
-type proposal struct {
-	entries []pb.Entry
-	one     [1]pb.Entry // room for the usual case
-	result  chan error  // with room for one answer; nobody need be waiting
-}
-
 func (n *node) Propose(ctx context.Context, data []byte) error {
 	p := n.proposals.Get().(*proposal)
 	p.one[0] = pb.Entry{Data: data}
 	p.entries = p.one[:]
-	if err := n.handToLoop(ctx, p); err != nil {
-		return err
-	}
-	select {
-	case err := <-p.result:
-		p.one[0] = pb.Entry{}
-		n.proposals.Put(p)
-		return err
-	case <-ctx.Done():
-		return ctx.Err() // the loop still has p
-	case <-n.done:
-		return ErrStopped
-	}
+	return n.handToLoop(ctx, p)
 }
 
 func (n *node) ProposeConfChange(ctx context.Context, cc pb.ConfChangeI) error {
@@ -191,19 +177,29 @@ func (n *node) Step(ctx context.Context, m pb.Message) error {
 	case IsLocalMsg(m.Type) && !IsLocalMsgTarget(m.From):
 		return nil
 	case m.Type == pb.MsgProp:
-		return n.handToLoop(ctx, &proposal{entries: m.Entries, result: make(chan error, 1)})
+		p := n.proposals.Get().(*proposal)
+		p.entries = m.Entries
+		err := n.handToLoop(ctx, p)
+		if errors.Is(err, ErrProposalDropped) {
+			return nil
+		}
+		return err
 	default:
 		return n.step(ctx, m)
 	}
 }
 
-// handToLoop waits until the loop takes a proposal, which it does only while a
-// leader is known.
+// handToLoop waits until the loop has stepped a proposal, which it does only
+// while a leader is known.
 func (n *node) handToLoop(ctx context.Context, p *proposal) error {
+	n.inbox.put(p)
 	select {
-	case n.propc <- p:
-		return nil
+	case err := <-p.result:
+		p.one[0], p.entries = pb.Entry{}, nil
+		n.proposals.Put(p)
+		return err
 	case <-ctx.Done():
+		n.inbox.withdraw(p) // too late if the loop has it: then nobody knows
 		return ctx.Err()
 	case <-n.done:
 		return ErrStopped
