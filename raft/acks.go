@@ -53,7 +53,7 @@ func (r *raft) afterMatch(p peer) {
 	if !committed && p.pr.CanBumpCommit(r.log.committed) {
 		r.maybeSendAppend(p, true)
 	}
-	for r.maybeSendAppend(p, false) { // until flow control or our log ends it
+	for r.mayPipeline(p) && r.maybeSendAppend(p, false) { // until flow control or our log ends it
 	}
 	if p.id == r.leadTransferee && p.pr.Match == r.log.lastIndex() {
 		r.sendTimeoutNow(p.id)

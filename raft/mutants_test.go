@@ -21,6 +21,9 @@ import (
 type mutant struct{ name, file, good, bad string }
 
 var mutants = []mutant{
+	{"let entries gather however long a round takes", "gather.go", "(overdue || !r.roundUnderWay())", "!r.roundUnderWay()"},
+	{"gather without telling of a commit", "gather.go", "p.pr.CanBumpCommit(r.log.committed)", "false"},
+	{"start a round while one is under way", "gather.go", "return r.log.committed+1 < r.gathered.from", "return false"},
 	{"commit by counting entries of earlier terms", "commit.go", "err != nil || term != r.Term {", "err != nil || term == 0 {"},
 	{"vote twice in a term", "election.go", "return r.Vote == None && r.lead == None", "return true"},
 	{"vote for anyone once a leader is known", "election.go", "return r.Vote == None && r.lead == None", "return r.Vote == None"},

@@ -6,6 +6,8 @@
 package raft
 
 import (
+	"runtime"
+
 	pb "example.com/raftexample/raft/raftpb"
 )
 
@@ -21,38 +23,42 @@ func (n *node) run() {
 	r := n.rn.raft
 	var (
 		rd       Ready
-		readyc   chan Ready     // nil while there is nothing to hand out
-		advancec chan struct{}  // nil unless a Ready waits for Advance
-		propc    chan *proposal // nil while proposals have to wait for a leader
+		readyc   chan Ready    // nil while there is nothing to hand out
+		advancec chan struct{} // nil unless a Ready waits for Advance
+		filled   chan struct{} // nil while proposals have to wait for a leader
 		lead     uint64
 	)
 	for {
-		if advancec == nil && n.rn.HasReady() {
-			rd = n.rn.readyWithoutAccept() // until taken it may still grow
-			readyc = n.readyc
+		if advancec == nil {
+			n.sendGathered()
+			if n.rn.HasReady() && !n.rn.onlyGathers() {
+				rd = n.rn.readyWithoutAccept() // until taken it may still grow
+				readyc = n.readyc
+			}
 		}
 		if lead != r.lead {
 			lead = r.lead
-			propc = nil
+			filled = nil
 			if lead != None {
-				propc = n.propc
+				filled = n.inbox.filled
 			}
 		}
 
 		select {
-		case p := <-propc:
-			n.propose(p)
+		case <-filled:
+			n.propose()
 		case m := <-n.recvc:
 			n.receive(m)
 		case cc := <-n.confc:
 			wasMember := r.self != nil
 			cs := r.applyConfChange(cc)
 			if wasMember && r.self == nil {
-				propc = nil // until the leader changes: it would all be dropped
+				filled = nil // until the leader changes: it would all be dropped
 			}
 			n.confstatec <- cs
 		case <-n.tickc:
 			n.rn.Tick()
+			n.overdue = true
 		case readyc <- rd:
 			n.rn.acceptReady(&rd)
 			readyc = nil
@@ -83,27 +89,48 @@ func (n *node) receive(m pb.Message) {
 	}
 }
 
-// propose takes a proposal and all that wait behind it, as one message: what
-// came while the loop was busy costs the group one append, not one each.
-func (n *node) propose(first *proposal) {
-	n.batch = append(n.batch[:0], first)
-	n.entries = append(n.entries[:0], first.entries...)
-	size := payloadSize(first.entries)
-gather:
-	for len(n.entries) < maxBatchEntries && size < maxBatchBytes {
-		select {
-		case p := <-n.propc:
-			n.batch = append(n.batch, p)
-			n.entries = append(n.entries, p.entries...)
-			size += payloadSize(p.entries)
-		default:
-			break gather
-		}
-	}
-
+// sendGathered turns what has gathered since the last Ready into messages:
+// appends on the leader, one message of proposals for it elsewhere.
+func (n *node) sendGathered() {
 	r := n.rn.raft
-	together := len(n.batch) == 1 || size <= r.maxUncommittedSize
-	if together {
+	if len(n.forwards) > 0 {
+		r.stepOrLog(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.forwards})
+		clear(n.forwards)
+		n.forwards = n.forwards[:0]
+	}
+	r.sendGathered(n.overdue)
+	n.overdue = false
+}
+
+// forwards what is proposed to a follower, if it can: it gathers like appends do.
+func (n *node) forward(entries []pb.Entry) bool {
+	r := n.rn.raft
+	if r.role != StateFollower || r.lead == None || r.disableProposalForwarding || len(n.forwards) >= maxBatchEntries {
+		return false
+	}
+	n.forwards = append(n.forwards, entries...)
+	return true
+}
+
+// propose takes all proposals that wait, as one message: what came while the
+// loop was busy costs the group one append, not one each.
+func (n *node) propose() {
+	runtime.Gosched() // who is about to propose may come along
+	n.batch = n.inbox.take(n.batch[:0])
+	n.entries = n.entries[:0]
+	for _, p := range n.batch {
+		n.entries = append(n.entries, p.entries...)
+	}
+	if len(n.entries) == 0 { // they were withdrawn
+		n.answer(nil)
+		return
+	}
+	if n.forward(n.entries) {
+		n.answer(nil)
+		return
+	}
+	r := n.rn.raft
+	if len(n.batch) == 1 || payloadSize(n.entries) <= r.maxUncommittedSize {
 		err := r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.entries})
 		if err == nil || len(n.batch) == 1 {
 			n.answer(err)

@@ -30,7 +30,9 @@ func (r *raft) propose(m pb.Message) error {
 	}
 	r.pendingConfIndex = pendingConfIndex
 	r.appendEntries(entries)
-	r.broadcastAppend()
+	if !r.gathers {
+		r.broadcastAppend()
+	}
 	return nil
 }
 

@@ -12,6 +12,10 @@ import pb "example.com/raftexample/raft/raftpb"
 // broadcastAppend sends everybody the entries they lack, or just the news of
 // our commit index.
 func (r *raft) broadcastAppend() {
+	if r.gathers {
+		r.gathered.due = true
+		return
+	}
 	for _, p := range r.peers {
 		if p.id != r.id {
 			r.maybeSendAppend(p, true)

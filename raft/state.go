@@ -73,6 +73,8 @@ type options struct {
 	disableProposalForwarding   bool
 	disableConfChangeValidation bool
 	stepDownOnRemoval           bool
+
+	gathers bool // appends wait for sendGathered: see gather.go
 }
 
 // leaderState is what only a leader has. Every change of role starts from an
@@ -91,6 +93,9 @@ type leaderState struct {
 
 	// reads wait for a quorum to confirm that we still lead. See read.go.
 	reads readQueue
+
+	// gathered is what a Node's leader has yet to send. See gather.go.
+	gathered gathered
 }
 
 // peer is a member of the group with the leader's record of it.
