@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -267,6 +268,8 @@ func (n *raftNode) handleReady(rd raft.Ready) error {
 	n.noteState(rd)
 	early, late := n.splitMessages(rd.Messages)
 	n.transport.Send(early)
+	n.publishDurable(&rd)
+	runtime.Gosched()
 
 	if err := n.save(rd); err != nil {
 		return err
@@ -388,6 +391,26 @@ func (n *raftNode) logLeader(old, lead uint64) {
 	}
 }
 
+// publishDurable hands over committed entries that this node stored in an
+// earlier batch: they need not wait for the disk again, and neither need the
+// clients whose writes they are. It takes what it hands over out of rd.
+func (n *raftNode) publishDurable(rd *raft.Ready) {
+	entries := rd.CommittedEntries
+	if len(entries) == 0 || !raft.IsEmptySnap(rd.Snapshot) {
+		return
+	}
+	if len(rd.Entries) > 0 && entries[len(entries)-1].Index >= rd.Entries[0].Index {
+		return
+	}
+	for i := range entries {
+		if entries[i].Type != raftpb.EntryNormal {
+			return // changes of the membership take effect in publish
+		}
+	}
+	n.publishEntries(entries)
+	rd.CommittedEntries = nil
+}
+
 // publish hands a snapshot and what is committed to the store. Changes of the
 // membership are applied here, on the way; it returns their ids.
 func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
@@ -403,10 +426,8 @@ func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
 	if len(rd.CommittedEntries) == 0 {
 		return nil, nil
 	}
-	size := int64(0)
 	for i := range rd.CommittedEntries {
 		e := &rd.CommittedEntries[i]
-		size += int64(len(e.Data))
 		if e.Type == raftpb.EntryNormal {
 			continue
 		}
@@ -417,13 +438,22 @@ func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
 		changed = append(changed, id)
 	}
 
-	c := &commit{entries: rd.CommittedEntries}
+	n.publishEntries(rd.CommittedEntries)
+	return changed, nil
+}
+
+// publishEntries hands committed entries to the store.
+func (n *raftNode) publishEntries(entries []raftpb.Entry) {
+	size := int64(0)
+	for i := range entries {
+		size += int64(len(entries[i].Data))
+	}
+	c := &commit{entries: entries}
 	n.unapplied.Add(size)
 	c.applied = func() { n.unapplied.Add(-size) }
-	last := &rd.CommittedEntries[len(rd.CommittedEntries)-1]
+	last := &entries[len(entries)-1]
 	n.maybeCapture(c, raftpb.SnapshotMetadata{Index: last.Index, Term: last.Term, ConfState: n.confState})
 	n.backlog.push(n.commitC, c)
-	return changed, nil
 }
 
 // applyConfChange puts a committed change of the membership into force.
