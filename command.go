@@ -45,7 +45,7 @@ type command struct {
 	term        uint64 // the term in which it was proposed
 	revision    uint64 // for ifRevised
 	key         string
-	value       []byte // what is left
+	value       string // what is left
 }
 
 // encode returns the command as an entry's data.
@@ -64,7 +64,8 @@ func (c *command) encode() []byte {
 
 var errShortCommand = errors.New("a command is cut short")
 
-// decodeCommand reads a command. The value is a part of data, not a copy.
+// decodeCommand reads a command. Key and value are one copy of what data holds,
+// which may be a part of a whole batch.
 func decodeCommand(data []byte) (c command, err error) {
 	if len(data) < 3 {
 		return command{}, errShortCommand
@@ -100,7 +101,7 @@ func decodeCommand(data []byte) (c command, err error) {
 	if err != nil || size > uint64(len(rest)) {
 		return command{}, errShortCommand
 	}
-	c.key = string(rest[:size])
-	c.value = rest[size:]
+	text := string(rest)
+	c.key, c.value = text[:size], text[size:]
 	return c, nil
 }

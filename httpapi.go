@@ -40,13 +40,20 @@ type api struct {
 }
 
 // handler returns what serves the client port. Paths are taken as they are sent:
-// a key may look like anything.
+// a key may look like anything. So keys have nothing to route by, and go past the
+// router, which would copy every request twice to note which route it took.
 func (a *api) handler() http.Handler {
 	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
 	a.registerNode(r.PathPrefix("/-").Subrouter())
 	r.Path("/").HandlerFunc(a.timed(a.root))
-	r.PathPrefix("/").HandlerFunc(a.timed(a.key))
-	return r
+	keys := a.timed(a.key)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if path := req.URL.EscapedPath(); path == "/" || strings.HasPrefix(path, "/-/") {
+			r.ServeHTTP(w, req)
+			return
+		}
+		keys(w, req)
+	})
 }
 
 // apiError is an error with its answer. 4xx and 503 mean that nothing was done
@@ -75,7 +82,7 @@ func (a *api) fail(w http.ResponseWriter, err error) {
 
 // timed gives a request its deadline, refuses it while the node shuts down, and
 // measures it.
-func (a *api) timed(serve http.HandlerFunc) http.HandlerFunc {
+func (a *api) timed(serve func(context.Context, http.ResponseWriter, *http.Request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if a.stopping.Load() {
 			a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: "this node is shutting down"})
@@ -85,7 +92,7 @@ func (a *api) timed(serve http.HandlerFunc) http.HandlerFunc {
 		ctx, cancel := context.WithTimeout(req.Context(), requestTimeout)
 		defer cancel()
 		recorder := statusRecorder{ResponseWriter: w, status: http.StatusOK}
-		serve(&recorder, req.WithContext(ctx))
+		serve(ctx, &recorder, req)
 		a.metrics.observeRequest(req.Method, recorder.status, time.Since(start))
 	}
 }
@@ -105,7 +112,7 @@ func (r *statusRecorder) WriteHeader(status int) {
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // key serves a path that is a key.
-func (a *api) key(w http.ResponseWriter, req *http.Request) {
+func (a *api) key(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	key, err := keyOf(req)
 	if err != nil {
 		a.fail(w, err)
@@ -113,11 +120,11 @@ func (a *api) key(w http.ResponseWriter, req *http.Request) {
 	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
-		a.get(w, req, key)
+		a.get(ctx, w, req, key)
 	case http.MethodPut:
-		a.put(w, req, key)
+		a.put(ctx, w, req, key)
 	case http.MethodDelete:
-		a.delete(w, req, key)
+		a.delete(ctx, w, req, key)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		reason := "a key takes GET, HEAD, PUT and DELETE"
@@ -151,7 +158,7 @@ func keyOf(req *http.Request) (string, error) {
 
 // put writes one key. 204 means that the write is committed and that this node
 // has applied it: whoever reads next, here or anywhere, sees it.
-func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
+func (a *api) put(ctx context.Context, w http.ResponseWriter, req *http.Request, key string) {
 	cond, revision, err := conditionOf(req)
 	if err != nil {
 		a.fail(w, err)
@@ -162,7 +169,7 @@ func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
 		a.fail(w, err)
 		return
 	}
-	rev, err := a.store.put(req.Context(), key, value, cond, revision)
+	rev, err := a.store.put(ctx, key, string(value), cond, revision)
 	if err != nil {
 		a.fail(w, err)
 		return
@@ -229,7 +236,7 @@ func parseETag(s string) (uint64, error) {
 }
 
 // get reads one key: the newest value, unless ?stale asks for what this node has.
-func (a *api) get(w http.ResponseWriter, req *http.Request, key string) {
+func (a *api) get(ctx context.Context, w http.ResponseWriter, req *http.Request, key string) {
 	known := req.Header["If-None-Match"]
 	var knownRevision uint64
 	if len(known) > 0 {
@@ -244,7 +251,7 @@ func (a *api) get(w http.ResponseWriter, req *http.Request, key string) {
 			return
 		}
 	}
-	if err := a.consult(w, req); err != nil {
+	if err := a.consult(ctx, w, req); err != nil {
 		a.fail(w, err)
 		return
 	}
@@ -272,20 +279,20 @@ func (a *api) get(w http.ResponseWriter, req *http.Request, key string) {
 var octetStream = []string{"application/octet-stream"}
 
 // consult sees to it that what this node has is as new as the request demands.
-func (a *api) consult(w http.ResponseWriter, req *http.Request) error {
+func (a *api) consult(ctx context.Context, w http.ResponseWriter, req *http.Request) error {
 	if req.URL.RawQuery != "" && req.URL.Query().Has("stale") {
 		w.Header().Set("Raft-Applied", strconv.FormatUint(a.store.applied.Load(), 10))
 		return nil
 	}
-	return a.reads.wait(req.Context())
+	return a.reads.wait(ctx)
 }
 
 // delete removes one key. 204 promises what it does for put; 404 means that the
 // key was absent when the deletion's turn came.
-func (a *api) delete(w http.ResponseWriter, req *http.Request, key string) {
+func (a *api) delete(ctx context.Context, w http.ResponseWriter, req *http.Request, key string) {
 	cond, revision, err := conditionOf(req)
 	if err == nil {
-		err = a.store.remove(req.Context(), key, cond, revision)
+		err = a.store.remove(ctx, key, cond, revision)
 	}
 	if err != nil {
 		a.fail(w, err)
@@ -295,7 +302,7 @@ func (a *api) delete(w http.ResponseWriter, req *http.Request, key string) {
 }
 
 // root lists keys, or for a browser, what there is to ask for.
-func (a *api) root(w http.ResponseWriter, req *http.Request) {
+func (a *api) root(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: "/ takes GET; a key follows the /"})
@@ -308,7 +315,7 @@ func (a *api) root(w http.ResponseWriter, req *http.Request) {
 		}
 		return
 	}
-	a.list(w, req)
+	a.list(ctx, w, req)
 }
 
 // listedKey is a key in a listing.
@@ -318,7 +325,7 @@ type listedKey struct {
 }
 
 // list answers with a page of the keys that begin with a prefix, in order.
-func (a *api) list(w http.ResponseWriter, req *http.Request) {
+func (a *api) list(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	query := req.URL.Query()
 	limit := 100
 	if query.Has("limit") {
@@ -328,7 +335,7 @@ func (a *api) list(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	if err := a.consult(w, req); err != nil {
+	if err := a.consult(ctx, w, req); err != nil {
 		a.fail(w, err)
 		return
 	}

@@ -103,7 +103,12 @@ func readState(r io.Reader) (*btree.Map[string, item], error) {
 		if size > limit {
 			return "", fmt.Errorf("%d bytes are more than a key or value can have", size)
 		}
-		b := make([]byte, size)
+		if b, err := in.Peek(int(size)); err == nil { // no copy but the string
+			s := string(b)
+			_, err = in.Discard(len(b))
+			return s, err
+		}
+		b := make([]byte, size) // more than the buffer holds
 		_, err = io.ReadFull(in, b)
 		return string(b), err
 	}

@@ -160,6 +160,10 @@ func (s *kvStore) apply(entries []raftpb.Entry) error {
 
 // execute carries out one command as entry index. s.mu is held.
 func (s *kvStore) execute(c *command, index uint64) outcome {
+	if c.op == opPut && c.cond == always { // the usual case need not search twice
+		s.items.Set(c.key, item{value: c.value, revision: index})
+		return outcome{revision: index}
+	}
 	old, present := s.items.Get(c.key)
 	holds := true
 	switch c.cond {
@@ -174,8 +178,7 @@ func (s *kvStore) execute(c *command, index uint64) outcome {
 	case !holds:
 		return outcome{err: errPrecondition}
 	case c.op == opPut:
-		// The entry's data may be a part of a whole batch: keep a copy, not the batch.
-		s.items.Set(c.key, item{value: string(c.value), revision: index})
+		s.items.Set(c.key, item{value: c.value, revision: index})
 	case present:
 		s.items.Delete(c.key)
 	default:
@@ -210,7 +213,7 @@ func (s *kvStore) waitApplied(ctx context.Context, index uint64) error {
 }
 
 // put writes a key, and returns the revision.
-func (s *kvStore) put(ctx context.Context, key string, value []byte, cond condition, revision uint64) (uint64, error) {
+func (s *kvStore) put(ctx context.Context, key, value string, cond condition, revision uint64) (uint64, error) {
 	return s.write(ctx, &command{op: opPut, cond: cond, revision: revision, key: key, value: value})
 }
 
@@ -224,7 +227,7 @@ func (s *kvStore) remove(ctx context.Context, key string, cond condition, revisi
 // status 4xx or 503 says that it never will be.
 func (s *kvStore) write(ctx context.Context, c *command) (uint64, error) {
 	c.member, c.incarnation = s.member, s.incarnation
-	w := &waiter{outcome: make(chan outcome, 1)}
+	w := waiters.Get().(*waiter)
 	for {
 		switch {
 		case s.raft.Leader() == raft.None:
@@ -242,6 +245,9 @@ func (s *kvStore) write(ctx context.Context, c *command) (uint64, error) {
 		result := s.propose(ctx, c, w)
 		s.leave(w, size)
 		if !errors.Is(result.err, errDead) {
+			if w.heard {
+				waiters.Put(w) // else its outcome may still be on the way
+			}
 			return result.revision, result.err
 		}
 		if ctx.Err() != nil {
@@ -264,6 +270,7 @@ func (s *kvStore) propose(ctx context.Context, c *command, w *waiter) outcome {
 	}
 	select {
 	case result := <-w.outcome:
+		w.heard = true
 		s.metrics.commitSeconds.Observe(time.Since(start).Seconds())
 		s.metrics.applied.Inc()
 		return result

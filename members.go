@@ -89,7 +89,7 @@ func (a *api) registerMembers(r *mux.Router) {
 
 // member changes one member. 204 means that the change is committed and in force
 // on the leader and here.
-func (a *api) member(w http.ResponseWriter, req *http.Request) {
+func (a *api) member(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	id, err := strconv.ParseUint(mux.Vars(req)["id"], 10, 64)
 	if err != nil || id == 0 {
 		a.fail(w, badRequest("a member's id is a positive integer, not %q", mux.Vars(req)["id"]))
@@ -120,7 +120,7 @@ func (a *api) member(w http.ResponseWriter, req *http.Request) {
 		}
 		cc.Context = []byte(url)
 	}
-	a.led(w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) }, func() bool {
+	a.led(ctx, w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) }, func() bool {
 		m, known := a.node.members.get(id)
 		switch cc.Type {
 		case raftpb.ConfChangeRemoveNode:
@@ -134,7 +134,7 @@ func (a *api) member(w http.ResponseWriter, req *http.Request) {
 }
 
 // moveLeader hands leadership over. 204 means that the new leader is known.
-func (a *api) moveLeader(w http.ResponseWriter, req *http.Request) {
+func (a *api) moveLeader(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 64))
 	if err != nil {
 		a.fail(w, badRequest("read the id: %v", err))
@@ -145,12 +145,12 @@ func (a *api) moveLeader(w http.ResponseWriter, req *http.Request) {
 		a.fail(w, badRequest("the body is a member's id, a positive integer"))
 		return
 	}
-	a.led(w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) }, func() bool { return a.node.Leader() == id })
+	a.led(ctx, w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) }, func() bool { return a.node.Leader() == id })
 }
 
 // led does something if this node leads, or passes the request on to the leader and
 // waits until this node has seen the outcome, too.
-func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error, seen func() bool) {
+func (a *api) led(ctx context.Context, w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error, seen func() bool) {
 	lead := a.node.Leader()
 	switch {
 	case lead == raft.None:
@@ -160,10 +160,10 @@ func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func
 		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"})
 		return
 	case lead != a.node.cfg.id:
-		a.passOn(w, req, lead, body, seen)
+		a.passOn(ctx, w, req, lead, body, seen)
 		return
 	}
-	if err := do(req.Context()); err != nil {
+	if err := do(ctx); err != nil {
 		a.fail(w, err)
 		return
 	}
@@ -172,13 +172,13 @@ func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func
 
 // passOn sends a request to the leader's peer port, which takes these as well,
 // and its answer back.
-func (a *api) passOn(w http.ResponseWriter, req *http.Request, lead uint64, body []byte, seen func() bool) {
+func (a *api) passOn(ctx context.Context, w http.ResponseWriter, req *http.Request, lead uint64, body []byte, seen func() bool) {
 	leader, ok := a.node.members.get(lead)
 	if !ok {
 		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: fmt.Sprintf("the address of the leader, %d, is not known here", lead)})
 		return
 	}
-	out, err := http.NewRequestWithContext(req.Context(), req.Method, leader.URL+req.URL.RequestURI(), strings.NewReader(string(body)))
+	out, err := http.NewRequestWithContext(ctx, req.Method, leader.URL+req.URL.RequestURI(), strings.NewReader(string(body)))
 	if err != nil {
 		a.fail(w, err)
 		return
@@ -196,7 +196,7 @@ func (a *api) passOn(w http.ResponseWriter, req *http.Request, lead uint64, body
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: err.Error()})
 	case resp.StatusCode != http.StatusNoContent:
 		a.fail(w, &apiError{status: resp.StatusCode, reason: strings.TrimSpace(string(answer))})
-	case !waitUntil(req.Context(), seen):
+	case !waitUntil(ctx, seen):
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: "the leader has made the change; this node has not seen it yet"})
 	default:
 		w.WriteHeader(http.StatusNoContent)

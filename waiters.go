@@ -5,12 +5,18 @@
 
 package main
 
+import "sync"
+
 // waiter is a write that was proposed and is not known to be applied.
 type waiter struct {
 	sequence uint64
 	term     uint64
 	outcome  chan outcome // with room for one
+	heard    bool         // the outcome was received
 }
+
+// waiters are used again.
+var waiters = sync.Pool{New: func() any { return &waiter{outcome: make(chan outcome, 1)} }}
 
 // outcome is what became of a write.
 type outcome struct {
@@ -46,7 +52,7 @@ func (s *kvStore) enter(w *waiter, c *command, size int) bool {
 	s.ring[s.sequence%maxWaiting] = w
 	s.waiting++
 	s.bytes += size
-	w.sequence, w.term = s.sequence, c.term
+	w.sequence, w.term, w.heard = s.sequence, c.term, false
 	c.sequence = s.sequence
 	return true
 }
