@@ -232,7 +232,8 @@ func (m *Message) describe(w *text) {
 
 // decodeEntries reads the entry of size bytes that b begins with, and those that
 // follow it directly: there may be many. They take two allocations, one for the
-// entries and one for all their data, a copy of what they are decoded from.
+// entries and one for all their data: for many, a copy of what they are decoded
+// from.
 func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
 	count, end := countEntries(b, size)
 	if m.Entries == nil {
@@ -241,11 +242,14 @@ func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) 
 		m.Entries = slices.Grow(m.Entries, count)
 	}
 
-	run, rest := clone(b[:end]), b[end:]
+	run, rest, ours := b[:end], b[end:], count > 1
+	if ours {
+		run = clone(run)
+	}
 	for {
 		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		if err = m.Entries[last].decode(run[:size], true); err != nil {
+		if err = m.Entries[last].decode(run[:size], ours); err != nil {
 			return nil, err
 		}
 		if run = run[size:]; len(run) == 0 {
