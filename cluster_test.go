@@ -20,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"example.com/raftexample/raft/vfs"
 )
 
 // testCluster is a number of nodes in this process.
@@ -29,14 +31,20 @@ type testCluster struct {
 	peers []string // ports, by node
 	ports []string
 	list  string // for --cluster
+	disks map[int]vfs.FS // of nodes that do not use the real one
 	stop  []func() error
 	logs  lockedBuffer
 }
 
 func newTestCluster(t testing.TB, n int) *testCluster {
 	t.Helper()
+	return newTestClusterOn(t, n, nil)
+}
+
+func newTestClusterOn(t testing.TB, n int, disks map[int]vfs.FS) *testCluster {
+	t.Helper()
 	ports := freePorts(t, 2*n)
-	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n], ports: ports[n:], stop: make([]func() error, n)}
+	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n], ports: ports[n:], disks: disks, stop: make([]func() error, n)}
 	var urls []string
 	for _, p := range c.peers {
 		urls = append(urls, "http://127.0.0.1:"+p)
@@ -69,7 +77,11 @@ func (c *testCluster) args(i int, more ...string) []string {
 func (c *testCluster) start(i int, more ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, c.args(i, more...), io.Discard, &c.logs) }()
+	disk := c.disks[i]
+	if disk == nil {
+		disk = vfs.OS
+	}
+	go func() { ended <- run(ctx, c.args(i, more...), disk, io.Discard, &c.logs) }()
 	c.stop[i] = func() error {
 		cancel()
 		return <-ended
@@ -208,7 +220,7 @@ func TestRemoveTheLeader(t *testing.T) {
 		t.Errorf("the removed node ended with %v", err)
 	}
 	put(t, c.url(other, "/a"), "y", 10*time.Second)
-	if err := run(context.Background(), c.args(lead), io.Discard, io.Discard); !errors.Is(err, errRemoved) {
+	if err := run(context.Background(), c.args(lead), vfs.OS, io.Discard, io.Discard); !errors.Is(err, errRemoved) {
 		t.Errorf("started again it ended with %v", err)
 	}
 	if got := do(t, "POST", c.url(other, fmt.Sprintf("/-/members/%d?learner", lead+1)), "http://127.0.0.1:"+c.peers[lead]); got.status != 409 {
@@ -601,7 +613,7 @@ func TestForeignDataDirs(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		err := run(ctx, args, io.Discard, io.Discard)
+		err := run(ctx, args, vfs.OS, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -142,7 +142,26 @@ func (d *dataDir) claim(id identity) error {
 	if err := d.write(); err != nil {
 		return err
 	}
-	return d.fs.SyncDir(filepath.Dir(filepath.Clean(d.path)))
+	return d.syncParents()
+}
+
+// syncParents makes the directory's own name durable, and the names of the
+// directories above, which may be as new.
+func (d *dataDir) syncParents() error {
+	path, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	for parent := filepath.Dir(path); parent != path; path, parent = parent, filepath.Dir(parent) {
+		err := d.fs.SyncDir(parent)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // somebody else's, and so older
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change changes what the directory says, durably.

@@ -31,7 +31,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], vfs.OS, os.Stdout, os.Stderr)
 	switch mistake := (usageError{}); {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.As(err, &mistake):
@@ -45,7 +45,7 @@ func main() {
 
 // run is the program: it returns when ctx ends, or with the reason why it cannot
 // go on.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, fsys vfs.FS, stdout, stderr io.Writer) error {
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	dir, err := openDataDir(vfs.OS, cfg.dataDir)
+	dir, err := openDataDir(fsys, cfg.dataDir)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,6 @@ import (
 	"example.com/raftexample/raft/rafthttp"
 	"example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/snap"
-	"example.com/raftexample/raft/vfs"
 	"example.com/raftexample/raft/wal"
 )
 
@@ -115,7 +114,7 @@ func (n *raftNode) ReadIndex(ctx context.Context, rctx []byte) error {
 // replay opens log and snapshots and puts what they hold where it belongs: the
 // snapshot's state into the store, the log behind it into memory.
 func (n *raftNode) replay() (restarted bool, err error) {
-	fsys := vfs.OS
+	fsys := n.dir.fs
 	if n.snaps, err = snap.Open(n.dir.snapDir(), fsys); err != nil {
 		return false, err
 	}
@@ -601,7 +600,12 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 func (n *raftNode) close() error {
 	if n.stop != nil {
 		n.stop()
-		<-n.done
+		select {
+		case <-n.done:
+		case <-time.After(500 * time.Millisecond):
+			n.transport.Stop()
+			return errors.New("the disk has not finished a write: stopped without waiting for it")
+		}
 		n.node.Stop()
 	}
 	n.transport.Stop()
