@@ -30,7 +30,7 @@ type testCluster struct {
 	dir   string
 	peers []string // ports, by node
 	ports []string
-	list  string // for --cluster
+	list  string         // for --cluster
 	disks map[int]vfs.FS // of nodes that do not use the real one
 	stop  []func() error
 	logs  lockedBuffer
