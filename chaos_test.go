@@ -114,6 +114,29 @@ func (r *recorder) request(client int, in registerInput, do func() (registerOutp
 	return out
 }
 
+// judge finds out whether the history can be explained by one store.
+func (r *recorder) judge(t *testing.T, seed uint64) {
+	model := registerModel.ToModel()
+	result, info := porcupine.CheckOperationsVerbose(model, r.history, time.Minute)
+	unknown := 0
+	for _, op := range r.history {
+		if op.Output.(registerOutput).unknown {
+			unknown++
+		}
+	}
+	t.Logf("%d operations, %d of unknown outcome: %v", len(r.history), unknown, result)
+	if result == porcupine.Illegal {
+		file := filepath.Join(os.TempDir(), fmt.Sprintf("raftexample-history-%d.html", seed))
+		if err := porcupine.VisualizePath(model, info, file); err != nil {
+			t.Error(err)
+		}
+		t.Errorf("the history is not linearizable, see %s", file)
+	}
+	if len(r.history) < 500 {
+		t.Errorf("only %d operations", len(r.history))
+	}
+}
+
 // chaosCluster is three processes.
 type chaosCluster struct {
 	t     *testing.T
@@ -282,25 +305,7 @@ func TestChaos(t *testing.T) {
 			t.Errorf("nodes differ:\n%s%s", want, got)
 		}
 	}
-	model := registerModel.ToModel()
-	result, info := porcupine.CheckOperationsVerbose(model, r.history, time.Minute)
-	unknown := 0
-	for _, op := range r.history {
-		if op.Output.(registerOutput).unknown {
-			unknown++
-		}
-	}
-	t.Logf("%d operations, %d of unknown outcome: %v", len(r.history), unknown, result)
-	if result == porcupine.Illegal {
-		file := filepath.Join(os.TempDir(), fmt.Sprintf("raftexample-history-%d.html", seed))
-		if err := porcupine.VisualizePath(model, info, file); err != nil {
-			t.Error(err)
-		}
-		t.Errorf("the history is not linearizable, see %s", file)
-	}
-	if len(r.history) < 500 {
-		t.Errorf("only %d operations", len(r.history))
-	}
+	r.judge(t, seed)
 }
 
 // The judge convicts: histories with a stale read or a lost write are found out.

@@ -30,8 +30,8 @@ type testCluster struct {
 	dir   string
 	peers []string // ports, by node
 	ports []string
-	list  string         // for --cluster
-	disks map[int]vfs.FS // of nodes that do not use the real one
+	list  string          // for --cluster
+	on    map[int]machine // for nodes that do not run on the real one
 	stop  []func() error
 	logs  lockedBuffer
 }
@@ -41,10 +41,10 @@ func newTestCluster(t testing.TB, n int) *testCluster {
 	return newTestClusterOn(t, n, nil)
 }
 
-func newTestClusterOn(t testing.TB, n int, disks map[int]vfs.FS) *testCluster {
+func newTestClusterOn(t testing.TB, n int, on map[int]machine) *testCluster {
 	t.Helper()
 	ports := freePorts(t, 2*n)
-	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n], ports: ports[n:], disks: disks, stop: make([]func() error, n)}
+	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n:n], ports: ports[n:], on: on, stop: make([]func() error, n)}
 	var urls []string
 	for _, p := range c.peers {
 		urls = append(urls, "http://127.0.0.1:"+p)
@@ -77,11 +77,11 @@ func (c *testCluster) args(i int, more ...string) []string {
 func (c *testCluster) start(i int, more ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	disk := c.disks[i]
-	if disk == nil {
-		disk = vfs.OS
+	on := c.on[i]
+	if on.fs == nil {
+		on.fs = vfs.OS
 	}
-	go func() { ended <- run(ctx, c.args(i, more...), disk, io.Discard, &c.logs) }()
+	go func() { ended <- run(ctx, c.args(i, more...), on, io.Discard, &c.logs) }()
 	c.stop[i] = func() error {
 		cancel()
 		return <-ended
@@ -220,7 +220,7 @@ func TestRemoveTheLeader(t *testing.T) {
 		t.Errorf("the removed node ended with %v", err)
 	}
 	put(t, c.url(other, "/a"), "y", 10*time.Second)
-	if err := run(context.Background(), c.args(lead), vfs.OS, io.Discard, io.Discard); !errors.Is(err, errRemoved) {
+	if err := run(context.Background(), c.args(lead), machine{fs: vfs.OS}, io.Discard, io.Discard); !errors.Is(err, errRemoved) {
 		t.Errorf("started again it ended with %v", err)
 	}
 	if got := do(t, "POST", c.url(other, fmt.Sprintf("/-/members/%d?learner", lead+1)), "http://127.0.0.1:"+c.peers[lead]); got.status != 409 {
@@ -613,7 +613,7 @@ func TestForeignDataDirs(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		err := run(ctx, args, vfs.OS, io.Discard, io.Discard)
+		err := run(ctx, args, machine{fs: vfs.OS}, io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -225,7 +225,7 @@ func TestHangingDisk(t *testing.T) {
 		}
 		return nil
 	}
-	c := newTestClusterOn(t, 3, map[int]vfs.FS{0: disk})
+	c := newTestClusterOn(t, 3, map[int]machine{0: {fs: disk}})
 	c.leader(0)
 	waitFor(t, 10*time.Second, "node 1 leading", func() bool {
 		return do(t, "PUT", c.url(1, "/-/leader"), "1").status == 204

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/raftexample/raft/rafthttp"
 )
 
 // config is what the command line says.
@@ -34,6 +36,8 @@ type config struct {
 	peerKey         string
 	logLevel        slog.Level
 	logJSON         bool
+
+	dial rafthttp.Dial // the machine's, not the command line's
 }
 
 const usage = `raftexample: one node of a replicated key-value store.

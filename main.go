@@ -31,7 +31,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], vfs.OS, os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], machine{fs: vfs.OS}, os.Stdout, os.Stderr)
 	switch mistake := (usageError{}); {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.As(err, &mistake):
@@ -43,19 +43,26 @@ func main() {
 	}
 }
 
+// machine is what a node runs on. Tests put bad disks and networks in its place.
+type machine struct {
+	fs   vfs.FS
+	dial rafthttp.Dial // nil: the real network
+}
+
 // run is the program: it returns when ctx ends, or with the reason why it cannot
 // go on.
-func run(ctx context.Context, args []string, fsys vfs.FS, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, on machine, stdout, stderr io.Writer) error {
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
 		return err
 	}
+	cfg.dial = on.dial
 	logger := newLogger(&cfg, stderr)
 	tlsServer, tlsClient, err := loadTLS(&cfg)
 	if err != nil {
 		return err
 	}
-	dir, err := openDataDir(fsys, cfg.dataDir)
+	dir, err := openDataDir(on.fs, cfg.dataDir)
 	if err != nil {
 		return err
 	}
@@ -224,7 +231,7 @@ func joinCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.
 // askPeers asks the other members for their status; those that do not answer are
 // left out.
 func askPeers(ctx context.Context, cfg *config, tlsClient *tls.Config) []peerStatus {
-	client := rafthttp.NewClient(tlsClient)
+	client := rafthttp.NewClient(tlsClient, cfg.dial)
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

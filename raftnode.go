@@ -581,7 +581,7 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 		storage: raft.NewMemoryStorage(), members: newMembership(),
 		commitC: make(chan *commit, 64), forwarded: make(chan raftpb.Message, 1024), errorC: make(chan error, 1),
 		done: make(chan struct{}), stored: make(chan struct{}),
-		peerClient: rafthttp.NewClient(tlsClient),
+		peerClient: rafthttp.NewClient(tlsClient, cfg.dial),
 	}
 	n.snapshots.taken = make(chan takenSnapshot, 1)
 	n.metrics = newMetrics(n.status)
@@ -590,7 +590,7 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 	n.reads = newReads(n, n.store, cfg.id, incarnation)
 	n.transport = rafthttp.New(rafthttp.Config{
 		ID: cfg.id, Cluster: uint64(dir.Cluster), Incarnation: incarnation, URL: cfg.ownURL(),
-		Raft: n, Logger: logger, TLS: tlsClient,
+		Raft: n, Logger: logger, TLS: tlsClient, Dial: cfg.dial,
 		OnSent: n.metrics.messageSent, OnReceived: n.metrics.messageReceived,
 	})
 	return n

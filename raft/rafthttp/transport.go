@@ -74,6 +74,7 @@ type Config struct {
 	Raft        Raft
 	Logger      *slog.Logger
 	TLS         *tls.Config // for connecting to https peers; may be nil
+	Dial        Dial        // nil: net.Dialer
 
 	// OnSent and OnReceived, if not nil, are called for each message.
 	OnSent, OnReceived func(pb.MessageType)
@@ -117,23 +118,28 @@ func New(c Config) *Transport {
 		inbound: map[uint64]*inbound{},
 		refused: map[string]bool{},
 	}
-	t.streams = &http.Client{Transport: newRoundTripper(c.TLS, 0)}
-	t.client = &http.Client{Transport: newRoundTripper(c.TLS, answerTimeout)}
+	t.streams = &http.Client{Transport: newRoundTripper(c.TLS, c.Dial, 0)}
+	t.client = &http.Client{Transport: newRoundTripper(c.TLS, c.Dial, answerTimeout)}
 	return t
 }
 
+// Dial connects to a peer. Tests put a bad network in place of net.Dialer.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // newRoundTripper returns a plain HTTP/1.1 transport whose writes do not hang.
-func newRoundTripper(tlsConfig *tls.Config, answer time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: time.Second, KeepAlive: 5 * time.Second}
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, addr)
+func newRoundTripper(tlsConfig *tls.Config, dial Dial, answer time.Duration) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: time.Second, KeepAlive: 5 * time.Second}).DialContext
+	}
+	withDeadlines := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		return &deadlineConn{Conn: conn}, nil
 	}
 	return &http.Transport{
-		DialContext:           dial,
+		DialContext:           withDeadlines,
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   2 * time.Second,
 		ResponseHeaderTimeout: answer,
@@ -278,8 +284,8 @@ func (t *Transport) FetchStatus(ctx context.Context, url string) ([]byte, error)
 }
 
 // NewClient returns a client for FetchStatus before there is a transport.
-func NewClient(tlsConfig *tls.Config) *http.Client {
-	return &http.Client{Transport: newRoundTripper(tlsConfig, answerTimeout)}
+func NewClient(tlsConfig *tls.Config, dial Dial) *http.Client {
+	return &http.Client{Transport: newRoundTripper(tlsConfig, dial, answerTimeout)}
 }
 
 // FetchStatus asks the node at a peer URL for its status.

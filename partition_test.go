@@ -1,0 +1,326 @@
+// Bad networks: a cluster in this process whose links are cut, one way or both, and
+// slowed, whose disks are slow, and whose membership changes, while clients write,
+// read, delete and compare-and-set. What they saw is judged as in chaos_test.go.
+//
+// Start at TestPartitions; badNetwork is what its nodes connect through.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/raftexample/raft/vfs/crashfs"
+)
+
+// link is the way from one node to another.
+type link struct{ from, to int }
+
+// badNetwork connects nodes, counted from 0. What is sent on a
+// link that is cut arrives when it is mended, unless the sender gives up first, as
+// with real packets.
+type badNetwork struct {
+	mu    sync.Mutex
+	nodes map[string]int // by peer port, once the ports are known
+	cut   map[link]bool
+	delay time.Duration // of everything
+}
+
+func (bn *badNetwork) isCut(from, to int) bool {
+	bn.mu.Lock()
+	defer bn.mu.Unlock()
+	return bn.cut[link{from, to}]
+}
+
+func (bn *badNetwork) change(f func()) {
+	bn.mu.Lock()
+	defer bn.mu.Unlock()
+	f()
+}
+
+// mend restores all links.
+func (bn *badNetwork) mend() {
+	bn.change(func() { bn.cut, bn.delay = map[link]bool{}, 0 })
+}
+
+// isolate cuts a node's links, in the directions given.
+func (bn *badNetwork) isolate(node, nodes int, in, out bool) {
+	bn.change(func() {
+		for other := range nodes {
+			if other != node {
+				bn.cut[link{other, node}] = in
+				bn.cut[link{node, other}] = out
+			}
+		}
+	})
+}
+
+// dialer is how one node connects to others.
+func (bn *badNetwork) dialer(from int) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		var to int
+		known := func() (ok bool) {
+			bn.mu.Lock()
+			defer bn.mu.Unlock()
+			to, ok = bn.nodes[port]
+			return ok
+		}
+		if !waitUntil(ctx, known) {
+			return nil, ctx.Err()
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if !waitUntil(ctx, func() bool { return !bn.isCut(from, to) && !bn.isCut(to, from) }) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("no route")}
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &badConn{Conn: conn, network: bn, from: from, to: to}, nil
+	}
+}
+
+// badConn is a connection over a badNetwork.
+type badConn struct {
+	net.Conn
+	network  *badNetwork
+	from, to int
+	deadline atomic.Pointer[time.Time] // for Write
+	closed   atomic.Bool
+}
+
+func (c *badConn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *badConn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// await waits until nothing is in the way from one node to another.
+func (c *badConn) await(from, to int, deadline *time.Time) error {
+	for c.network.isCut(from, to) {
+		switch {
+		case c.closed.Load():
+			return net.ErrClosed
+		case deadline != nil && time.Now().After(*deadline):
+			return os.ErrDeadlineExceeded
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	c.network.mu.Lock()
+	delay := c.network.delay
+	c.network.mu.Unlock()
+	time.Sleep(delay)
+	return nil
+}
+
+func (c *badConn) Write(b []byte) (int, error) {
+	if err := c.await(c.from, c.to, c.deadline.Load()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *badConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		if cut := c.await(c.to, c.from, nil); cut != nil {
+			return 0, cut
+		}
+	}
+	return n, err
+}
+
+// slowDisk is a disk whose syncs can be made slow.
+type slowDisk struct {
+	*crashfs.FS
+	slow atomic.Int64 // nanoseconds a sync takes
+}
+
+func newSlowDisk() *slowDisk {
+	d := &slowDisk{FS: crashfs.New()}
+	d.Fault = func(op crashfs.Op) error {
+		if op.Kind == "Sync" {
+			time.Sleep(time.Duration(d.slow.Load()))
+		}
+		return nil
+	}
+	return d
+}
+
+// badCluster is three nodes, and more that come and go, on a bad network.
+type badCluster struct {
+	*testCluster
+	network *badNetwork
+	disks   []*slowDisk
+	guest   int // the position of the member that came last, or 0
+}
+
+func newBadCluster(t *testing.T) *badCluster {
+	b := &badCluster{network: &badNetwork{nodes: map[string]int{}, cut: map[link]bool{}}}
+	on := map[int]machine{}
+	const nodes = 12 // with room for guests
+	for i := range nodes {
+		b.disks = append(b.disks, newSlowDisk())
+		on[i] = machine{fs: b.disks[i], dial: b.network.dialer(i)}
+	}
+	b.testCluster = newTestClusterOn(t, 3, on)
+	for len(b.ports) < nodes {
+		more := freePorts(t, 2)
+		b.peers, b.ports = append(b.peers, more[0]), append(b.ports, more[1])
+		b.stop = append(b.stop, nil)
+	}
+	b.network.change(func() {
+		for i, port := range b.peers {
+			b.network.nodes[port] = i
+		}
+	})
+	return b
+}
+
+// invite adds a learner, starts it, and promotes it when it has caught up.
+func (b *badCluster) invite(ctx context.Context) {
+	i := max(b.guest, 2) + 1
+	if i == len(b.ports) {
+		return
+	}
+	b.guest = i
+	member := "/-/members/" + strconv.Itoa(i+1)
+	own := "http://127.0.0.1:" + b.peers[i]
+	if !waitUntil(ctx, func() bool { return b.try("POST", 0, member+"?learner", own) }) {
+		return
+	}
+	b.start(i, "--join", "--cluster", fmt.Sprintf("%s,%d=%s", withIDs(b.list), i+1, own))
+	waitUntil(ctx, func() bool { return b.try("POST", 1, member, "") })
+}
+
+// dismiss removes the guest, which then stops by itself.
+func (b *badCluster) dismiss(ctx context.Context) {
+	i := b.guest
+	if i == 0 || b.stop[i] == nil {
+		return
+	}
+	member := "/-/members/" + strconv.Itoa(i+1)
+	if !waitUntil(ctx, func() bool { return b.try("DELETE", 2, member, "") }) {
+		return
+	}
+	stop := b.stop[i]
+	b.stop[i] = nil
+	if err := stop(); err != nil && !errors.Is(err, errRemoved) {
+		b.t.Errorf("node %d was removed and ended with %v", i+1, err)
+	}
+}
+
+// try makes a change and reports whether it is made, now or by an earlier try.
+func (b *badCluster) try(method string, node int, path, body string) bool {
+	a := do(b.t, method, b.url(node, path), body)
+	switch {
+	case a.status == 204, a.status == 409 && strings.Contains(a.body, "already"), a.status == 404 && method == "DELETE":
+		return true
+	case a.status == 409 || a.status == 503 || a.status == 504:
+		return false
+	}
+	b.t.Errorf("%s %s: %v", method, path, a)
+	return false
+}
+
+// withIDs turns a list of URLs into one of ID=URL.
+func withIDs(list string) string {
+	var out []string
+	for i, url := range strings.Split(list, ",") {
+		out = append(out, fmt.Sprintf("%d=%s", i+1, url))
+	}
+	return strings.Join(out, ",")
+}
+
+// trouble does one bad thing after the other, and mends it.
+func (b *badCluster) trouble(ctx context.Context, rng *rand.Rand, did map[string]int) {
+	for ctx.Err() == nil {
+		i := rng.IntN(3)
+		what := []string{"cut off", "cut off inwards", "cut off outwards", "one link", "slow", "slow disk", "restart", "guest"}[rng.IntN(8)]
+		did[what]++
+		switch what {
+		case "cut off":
+			b.network.isolate(i, len(b.ports), true, true)
+		case "cut off inwards":
+			b.network.isolate(i, len(b.ports), true, false)
+		case "cut off outwards":
+			b.network.isolate(i, len(b.ports), false, true)
+		case "one link":
+			b.network.change(func() { b.network.cut[link{i, (i + 1) % 3}] = true })
+		case "slow":
+			b.network.change(func() { b.network.delay = 20 * time.Millisecond })
+		case "slow disk":
+			b.disks[i].slow.Store(int64(150 * time.Millisecond))
+		case "restart":
+			b.end(i)
+			b.start(i)
+		case "guest":
+			b.invite(ctx)
+			b.dismiss(ctx)
+		}
+		select {
+		case <-time.After(time.Second + time.Duration(rng.Int64N(int64(2*time.Second)))):
+		case <-ctx.Done():
+		}
+		b.network.mend()
+		b.disks[i].slow.Store(0)
+		select {
+		case <-time.After(time.Duration(rng.Int64N(int64(2 * time.Second)))):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// On a bad network the store stays linearizable, and all nodes end equal. 15 s by
+// default, 2 minutes with RAFT_LONG.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	length := 15 * time.Second
+	if os.Getenv("RAFT_LONG") != "" {
+		length = 2 * time.Minute
+	}
+	b := newBadCluster(t)
+	put(t, b.url(0, "/begin"), "x", 20*time.Second)
+
+	seed := uint64(time.Now().UnixNano())
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	r := &recorder{start: time.Now()}
+	clients := &chaosCluster{t: t, ports: b.ports[:3]}
+	var wg sync.WaitGroup
+	for id := range 8 {
+		wg.Go(func() { clients.client(ctx, id, r) })
+	}
+	did := map[string]int{}
+	b.trouble(ctx, rand.New(rand.NewPCG(seed, 0)), did)
+	wg.Wait()
+
+	put(t, b.url(0, "/end"), "x", 30*time.Second)
+	want := get(t, b.url(0, "/?prefix=k"))
+	for i := 1; i < 3; i++ {
+		if got := get(t, b.url(i, "/?prefix=k")); got != want {
+			t.Errorf("nodes differ:\n%s%s", want, got)
+		}
+	}
+	t.Logf("seed %d: %v", seed, did)
+	r.judge(t, seed)
+}
