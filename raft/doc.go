@@ -75,6 +75,15 @@
 // campaign any more; if it has entries that the others lack, and they have not
 // applied the removal, they need its vote and will not get it.
 //
+// Without Config.PreVote and Config.CheckQuorum, what a leader of a lower term says
+// is not answered, where the paper answers with the higher term. The node with the
+// higher term campaigns soon enough; but one that may not, a learner, stays out of
+// reach if it alone remembers that term. Use both options.
+//
+// A Node gathers (gather.go): its leader sends what was proposed since the last
+// Ready as one append, with the news of the last commit. A RawNode sends each at
+// once and leaves batching to its user.
+//
 // Heartbeats are messages of their own rather than empty appends: they need no
 // place in the log, so a leader can send one to anybody at any time; and they may
 // commit only what the receiver is known to hold.

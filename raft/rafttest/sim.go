@@ -308,14 +308,17 @@ func (s *sim) heal() {
 	s.fail("no agreement %d ticks after all was healed:\n%s", rounds, strings.Join(state, "\n"))
 }
 
-// stranded reports whether the group has met the one end that the library cannot
-// prevent. A change of membership takes effect when it is applied. So a leader
+// stranded reports whether the group has met one of the ends that the library
+// cannot prevent.
+func (s *sim) stranded() bool { return s.removedLeaderIsNeeded() || s.termBeyondReach() }
+
+// removedLeaderIsNeeded is the first of them. A change of membership takes effect when it is applied. So a leader
 // that has applied its own removal, or demotion, may not campaign any more, while
 // those who have not still need its vote; and if its log has entries beyond what
 // they have, it will not give that. Only a node that knows the newer
 // configuration could help, and that is the one. (In the paper a configuration
 // counts as soon as it is in the log, and the others would go on without it.)
-func (s *sim) stranded() bool {
+func (s *sim) removedLeaderIsNeeded() bool {
 	for _, n := range s.nodes {
 		if !n.up || n.applied == 0 || slices.Contains(n.confState.Voters, n.id) {
 			continue
@@ -325,6 +328,30 @@ func (s *sim) stranded() bool {
 			if other.up && other.applied < n.applied && (slices.Contains(cs.Voters, n.id) || slices.Contains(cs.VotersOutgoing, n.id)) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// termBeyondReach is the second, which pre-vote or check-quorum rule out. A newcomer
+// has voted for a candidate that crashed, and forgot, before its own vote was on
+// disk. What the leader says of a lower term the newcomer does not answer without
+// either option, and it may not campaign to make its term known.
+func (s *sim) termBeyondReach() bool {
+	if s.plan.preVote || s.plan.checkQuorum {
+		return false
+	}
+	lead := uint64(0)
+	for _, n := range s.nodes {
+		if n.up {
+			if st := n.raw.BasicStatus(); st.RaftState == raft.StateLeader {
+				lead = max(lead, st.Term)
+			}
+		}
+	}
+	for _, n := range s.nodes {
+		if n.up && lead > 0 && n.raw.BasicStatus().Term > lead && !slices.Contains(n.confState.Voters, n.id) {
+			return true
 		}
 	}
 	return false
