@@ -1,0 +1,109 @@
+// Leadership: who leads, as this node sees it, and handing it on.
+//
+//	§5.2 · diss. §3.10 (transfer)
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"example.com/raftexample/raft"
+)
+
+// noteState lets everyone know of a new term, leader, role or commit index.
+func (n *raftNode) noteState(rd raft.Ready) {
+	if !raft.IsEmptyHardState(rd.HardState) {
+		n.term.Store(rd.HardState.Term)
+		n.committed.Store(rd.HardState.Commit)
+		n.events.publish("commit", map[string]uint64{"term": rd.HardState.Term, "commit": rd.HardState.Commit})
+	}
+	if rd.SoftState == nil {
+		return
+	}
+	if rd.RaftState != n.role {
+		n.role = rd.RaftState
+		if n.role == raft.StateCandidate {
+			n.metrics.elections.Inc()
+		}
+		n.events.publish("role", map[string]any{"node": n.cfg.id, "role": roleNames[n.role], "term": n.term.Load()})
+	}
+	if old := n.lead.Swap(rd.Lead); old != rd.Lead {
+		n.metrics.leaderChanges.Inc()
+		n.reads.leaderChanged()
+		n.events.publish("leader", map[string]uint64{"leader": rd.Lead, "term": n.term.Load()})
+		n.logLeader(old, rd.Lead)
+	}
+}
+
+func (n *raftNode) logLeader(old, lead uint64) {
+	switch {
+	case lead == raft.None:
+		n.logger.Warn("the cluster has no leader", "node", n.cfg.id, "lost", old, "term", n.term.Load())
+	case !n.greeted:
+		n.greeted = true
+		n.logger.Info("the cluster has a leader, try it", "node", n.cfg.id, "leader", lead, "term", n.term.Load(),
+			"try", fmt.Sprintf("curl -L http://%s/my-key -XPUT -d foo", n.cfg.clientAddr()))
+	default:
+		n.logger.Info("the cluster has a leader", "node", n.cfg.id, "leader", lead, "term", n.term.Load())
+	}
+}
+
+// handOver gives leadership to the member that is furthest along, if we have it
+// and a quorum is there, and waits a little for that.
+func (n *raftNode) handOver(limit time.Duration) {
+	st := n.node.Status()
+	if st.RaftState != raft.StateLeader {
+		return
+	}
+	target, match, active := raft.None, uint64(0), 1
+	for id, pr := range st.Progress {
+		if id == st.ID || pr.IsLearner || !pr.RecentActive {
+			continue
+		}
+		active++
+		if target == raft.None || pr.Match > match {
+			target, match = id, pr.Match
+		}
+	}
+	voters := len(st.Config.Voters[0])
+	if target == raft.None || active <= voters/2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	n.node.TransferLeadership(ctx, st.ID, target)
+	waitUntil(ctx, func() bool { return n.Leader() != st.ID && n.Leader() != raft.None })
+}
+
+// transfer hands leadership to a member and waits until it is known to lead.
+func (n *raftNode) transfer(ctx context.Context, id uint64) error {
+	m, known := n.members.get(id)
+	switch {
+	case !known:
+		return conflict("there is no member %d", id)
+	case m.Learner:
+		return conflict("member %d is a learner, and cannot lead", id)
+	}
+	n.node.TransferLeadership(ctx, n.cfg.id, id)
+	ctx, cancel := context.WithTimeout(ctx, 2*electionTimeout)
+	defer cancel()
+	if waitUntil(ctx, func() bool { return n.Leader() == id }) {
+		return nil
+	}
+	return &apiError{status: http.StatusGatewayTimeout, reason: fmt.Sprintf("member %d did not become the leader in time", id)}
+}
+
+// waitUntil waits for something that happens seldom enough to look for it. It
+// returns false if ctx ends first.
+func waitUntil(ctx context.Context, is func() bool) bool {
+	for ctx.Err() == nil {
+		if is() {
+			return true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return false
+}

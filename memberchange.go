@@ -1,0 +1,169 @@
+// One change of the membership: what stands against it, and how it happens.
+//
+//	§6 · diss. ch. 4
+//
+// Only the leader makes changes, one at a time. Start at changeMember.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/raftpb"
+)
+
+// maxLearnerLag is how far behind a learner may be that is made a voter.
+const maxLearnerLag = 1000
+
+// changeWaiters are those who wait for a change of the membership to be applied.
+type changeWaiters struct {
+	leading sync.Mutex // held by the change that this node leads
+	mu      sync.Mutex
+	waiting map[uint64]chan struct{} // by the change's id
+}
+
+func (c *changeWaiters) enter() (id uint64, applied chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting == nil {
+		c.waiting = map[uint64]chan struct{}{}
+	}
+	id, applied = rand.Uint64(), make(chan struct{})
+	c.waiting[id] = applied
+	return id, applied
+}
+
+func (c *changeWaiters) leave(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, id)
+}
+
+// answer wakes those whose changes were applied.
+func (c *changeWaiters) answer(ids []uint64) {
+	if len(ids) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		if applied := c.waiting[id]; applied != nil {
+			close(applied)
+			delete(c.waiting, id)
+		}
+	}
+}
+
+// changeMember proposes a change, as the leader, and waits until it is applied.
+func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error {
+	if !n.changes.leading.TryLock() {
+		return conflict("another change is under way")
+	}
+	defer n.changes.leading.Unlock()
+
+	st := n.node.Status()
+	switch {
+	case st.RaftState != raft.StateLeader:
+		return &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"}
+	case n.store.lastTerm() != st.Term:
+		// A change of a former leader's may be among what is not applied yet, and Raft
+		// would put an empty entry in place of ours.
+		return &apiError{status: http.StatusServiceUnavailable, reason: "the leader has only begun"}
+	case n.confIndex.Load() > n.confApplied.Load():
+		return conflict("another change is under way")
+	}
+	if err := n.validateChange(&cc, st); err != nil {
+		return err
+	}
+
+	id, applied := n.changes.enter()
+	defer n.changes.leave(id)
+	cc.ID = id
+	if err := n.node.ProposeConfChange(ctx, cc); err != nil {
+		return &apiError{status: http.StatusGatewayTimeout, reason: fmt.Sprintf("the change may or may not happen: %v", err)}
+	}
+	select {
+	case <-applied:
+		return nil
+	case <-n.done:
+		if cc.Type == raftpb.ConfChangeRemoveNode && cc.NodeID == n.cfg.id {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return &apiError{status: http.StatusGatewayTimeout, reason: "the change was proposed, and not seen applied in time: it may or may not happen"}
+}
+
+// validateChange says what stands against a change, if anything.
+func (n *raftNode) validateChange(cc *raftpb.ConfChange, st raft.Status) error {
+	m, known := n.members.get(cc.NodeID)
+	url := string(cc.Context)
+	if url != "" {
+		for _, other := range n.members.list() {
+			if other.URL == url && other.ID != cc.NodeID {
+				return conflict("%s is the URL of member %d", url, other.ID)
+			}
+		}
+	}
+	switch cc.Type {
+	case raftpb.ConfChangeRemoveNode, raftpb.ConfChangeUpdateNode:
+		if !known {
+			return &apiError{status: http.StatusNotFound, reason: fmt.Sprintf("there is no member %d", cc.NodeID)}
+		}
+		if cc.Type == raftpb.ConfChangeUpdateNode {
+			if url == "" {
+				return badRequest("the body is the member's new peer URL")
+			}
+			return nil
+		}
+	default:
+		switch promote := known && m.Learner && cc.Type == raftpb.ConfChangeAddNode; {
+		case n.members.isRemoved(cc.NodeID):
+			return conflict("member %d was removed before, and an id is never used again: take a new one", cc.NodeID)
+		case known && !promote:
+			return conflict("member %d exists", cc.NodeID)
+		case promote:
+			if pr := st.Progress[cc.NodeID]; pr.Match+maxLearnerLag < st.Commit {
+				return conflict("learner %d is %d entries behind: wait until it has caught up", cc.NodeID, st.Commit-pr.Match)
+			}
+		case url == "":
+			return badRequest("the body is the new member's peer URL")
+		}
+	}
+	return keepsQuorum(cc, st, m)
+}
+
+// keepsQuorum refuses a change after which the voters that the leader has heard
+// from would be no majority: nothing could be committed any more, not even the
+// change back.
+func keepsQuorum(cc *raftpb.ConfChange, st raft.Status, m member) error {
+	voters := map[uint64]bool{} // and whether it was heard from
+	for id := range st.Config.Voters[0] {
+		voters[id] = id == st.ID || st.Progress[id].RecentActive
+	}
+	switch cc.Type {
+	case raftpb.ConfChangeAddNode:
+		voters[cc.NodeID] = m.Learner && st.Progress[cc.NodeID].RecentActive
+	case raftpb.ConfChangeRemoveNode:
+		delete(voters, cc.NodeID)
+	}
+	active := 0
+	for _, heard := range voters {
+		if heard {
+			active++
+		}
+	}
+	switch {
+	case len(voters) == 0:
+		return conflict("member %d is the last voter", cc.NodeID)
+	case active <= len(voters)/2:
+		return conflict("only %d of the %d voters there would be are heard from, which is no majority; "+
+			"a new member is best added as a learner, started, and then promoted", active, len(voters))
+	}
+	return nil
+}
