@@ -124,6 +124,12 @@ func (c *testCluster) leader(ask int) int {
 	return lead - 1
 }
 
+// fataler is a test, of package testing or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // answer is what a request got.
 type answer struct {
 	status int
@@ -131,7 +137,7 @@ type answer struct {
 	header http.Header
 }
 
-func do(t testing.TB, method, url, body string, header ...string) answer {
+func do(t fataler, method, url, body string, header ...string) answer {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
