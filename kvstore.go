@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,10 @@ func newKVStore(raft consensus, member, incarnation uint64, metrics *metrics) *k
 		raft: raft, member: member, incarnation: incarnation, metrics: metrics,
 		items:   new(btree.Map[string, item]),
 		changed: make(chan struct{}),
+
+		// Not from 1: the log may still hold commands that this member proposed before
+		// it was restarted, and a write must not be answered with the fate of those.
+		sequence: rand.Uint64() >> 1,
 	}
 }
 

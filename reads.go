@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -55,7 +56,8 @@ func newReads(r readIndexer, store *kvStore, member, incarnation uint64) *reads 
 	tag := binary.BigEndian.AppendUint64(nil, member)
 	return &reads{
 		raft: r, store: store, tag: binary.BigEndian.AppendUint64(tag, incarnation),
-		work: make(chan struct{}, 1), answers: make(chan raft.ReadState, 16), newLead: make(chan struct{}, 1),
+		counter: rand.Uint64(), // answers to an earlier life may still be on their way
+		work:    make(chan struct{}, 1), answers: make(chan raft.ReadState, 16), newLead: make(chan struct{}, 1),
 	}
 }
 
