@@ -28,19 +28,16 @@ func (b *backlog) push(c chan<- *commit, batch *commit) {
 	b.waiting = append(b.waiting, batch)
 }
 
-// feed passes on what waits, until nothing does.
+// feed passes on what waits, until nothing does. It must see that under the lock
+// it takes the last batch out with: push would start a second feed in between.
 func (b *backlog) feed(c chan<- *commit) {
-	for {
-		b.mu.Lock()
-		if len(b.waiting) == 0 {
-			b.mu.Unlock()
-			return
-		}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.waiting) > 0 {
 		batch := b.waiting[0]
 		b.mu.Unlock()
 		c <- batch
 		b.mu.Lock()
 		b.waiting = b.waiting[1:]
-		b.mu.Unlock()
 	}
 }
