@@ -189,7 +189,11 @@ func (d *dataDir) meet(id, incarnation uint64) error {
 	switch {
 	case !met:
 		d.Peers[id] = hexID(incarnation)
-		return d.write()
+		err := d.write()
+		if err != nil {
+			delete(d.Peers, id) // not met, then: what could be forgotten must not count
+		}
+		return err
 	case uint64(known) != incarnation:
 		return fmt.Errorf("member %d was known as incarnation %s and now is %s: its data directory was replaced; %s",
 			id, known, hexID(incarnation), wipedRecipe(id))
