@@ -75,9 +75,9 @@ func (n *raftNode) maybeCapture(c *commit, meta raftpb.SnapshotMetadata) {
 		return
 	}
 	s.busy, s.wanted = true, false
-	s.writing.Add(1)
 	members := n.members.save()
 	c.capture = func(state io.WriterTo) {
+		s.writing.Add(1) // here: a store that has failed captures nothing any more
 		go func() {
 			defer s.writing.Done()
 			size, err := n.writeSnapshot(meta, members, state)
@@ -207,24 +207,36 @@ func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body i
 
 	err = n.node.Step(ctx, m)
 	if err == nil {
-		select {
-		case <-adopted:
-			n.metrics.snapshots.WithLabelValues("received").Inc()
-			n.logger.Info("snapshot received", "node", n.cfg.id, "peer", m.From, "index", meta.Index)
-			return nil
-		case <-time.After(adoptTimeout):
-			err = errors.New("the snapshot was of no use")
-		case <-n.done:
-			err = raft.ErrStopped
-		}
+		err = n.awaitAdoption(adopted)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.incoming == nil {
-		return nil // adopted after all
+	if s.incoming == nil { // adopted
+		n.metrics.snapshots.WithLabelValues("received").Inc()
+		n.logger.Info("snapshot received", "node", n.cfg.id, "peer", m.From, "index", meta.Index)
+		return nil
 	}
 	s.incoming = nil
 	return errors.Join(err, in.Abort())
+}
+
+// awaitAdoption waits until a snapshot that has come in has its proper name. While
+// the disk hangs, the Ready that carries it waits, too: Raft may have taken it, and
+// then the node cannot do without the file.
+func (n *raftNode) awaitAdoption(adopted <-chan struct{}) error {
+	for {
+		busy := n.saving.Load() != 0
+		select {
+		case <-adopted:
+			return nil
+		case <-n.done:
+			return raft.ErrStopped
+		case <-time.After(adoptTimeout):
+			if !busy && n.saving.Load() == 0 {
+				return errors.New("the snapshot was of no use")
+			}
+		}
+	}
 }
 
 // commitIncoming gives the file of a snapshot that Raft has taken its name.
