@@ -302,13 +302,6 @@ func (s *kvStore) get(key string) (item, bool) {
 	return s.items.Get(key)
 }
 
-// lastTerm returns the term of the last entry applied.
-func (s *kvStore) lastTerm() uint64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.term
-}
-
 // view returns a copy of the map that stays as it is, at no cost.
 func (s *kvStore) view() *btree.Map[string, item] {
 	s.mu.Lock() // Copy marks the tree as shared

@@ -67,14 +67,15 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 	defer n.changes.leading.Unlock()
 
 	st := n.node.Status()
+	term, err := n.storage.Term(st.Applied)
 	switch {
 	case st.RaftState != raft.StateLeader:
 		return &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"}
-	case n.store.lastTerm() != st.Term:
+	case err != nil || term != st.Term:
 		// A change of a former leader's may be among what is not applied yet, and Raft
 		// would put an empty entry in place of ours.
 		return &apiError{status: http.StatusServiceUnavailable, reason: "the leader has only begun"}
-	case n.confIndex.Load() > n.confApplied.Load():
+	case n.confIndex.Load() > st.Applied:
 		return conflict("another change is under way")
 	}
 	if err := n.validateChange(&cc, st); err != nil {
@@ -91,9 +92,6 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 	case <-applied:
 		return nil
 	case <-n.done:
-		if cc.Type == raftpb.ConfChangeRemoveNode && cc.NodeID == n.cfg.id {
-			return nil
-		}
 	case <-ctx.Done():
 	}
 	return &apiError{status: http.StatusGatewayTimeout, reason: "the change was proposed, and not seen applied in time: it may or may not happen"}

@@ -134,7 +134,6 @@ func (n *raftNode) applyConfChange(e *raftpb.Entry) (id uint64, err error) {
 	}
 	cs := n.node.ApplyConfChange(cc)
 	n.confState = *cs
-	n.confApplied.Store(e.Index)
 	n.members.apply(cc, cs)
 	n.events.publish("membership", n.members.list())
 

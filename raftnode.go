@@ -69,18 +69,17 @@ type raftNode struct {
 
 	peerClient *http.Client // for requests that the leader has to serve
 
-	role        raft.StateType
-	confState   raftpb.ConfState
-	confIndex   atomic.Uint64 // the last entry of the log that changes the membership
-	confApplied atomic.Uint64 // the last one that is applied
-	changes     changeWaiters
-	snapshots   snapshotter
-	greeted     bool
-	early       []raftpb.Message // the loop's own: messages that may go before the disk
-	late        []raftpb.Message
-	stop        context.CancelFunc
-	done        chan struct{} // closed when the loop has ended
-	stored      chan struct{} // closed when the store's goroutine has
+	role      raft.StateType
+	confState raftpb.ConfState
+	confIndex atomic.Uint64 // the last entry stored that changes the membership
+	changes   changeWaiters
+	snapshots snapshotter
+	greeted   bool
+	early     []raftpb.Message // the loop's own: messages that may go before the disk
+	late      []raftpb.Message
+	stop      context.CancelFunc
+	done      chan struct{} // closed when the loop has ended
+	stored    chan struct{} // closed when the store's goroutine has
 }
 
 // Term, Leader, Overloaded and Propose are what the store needs: see consensus.
