@@ -58,10 +58,6 @@ type batch struct {
 // after returns what a log holds once a batch is in it.
 func (c *contents) after(b *batch) *contents {
 	next := &contents{marker: c.marker, state: c.state, entries: c.entries}
-	if len(b.entries) > 0 {
-		kept := b.entries[0].Index - c.marker.Index - 1
-		next.entries = append(append([]pb.Entry(nil), c.entries[:kept]...), b.entries...)
-	}
 	if m := b.marker; m.Index > next.marker.Index {
 		if m.Index <= next.last() && next.termOf(m.Index) == m.Term {
 			next.entries = next.entries[m.Index-next.marker.Index:]
@@ -69,6 +65,10 @@ func (c *contents) after(b *batch) *contents {
 			next.entries = nil
 		}
 		next.marker = m
+	}
+	if len(b.entries) > 0 {
+		kept := b.entries[0].Index - next.marker.Index - 1
+		next.entries = append(append([]pb.Entry(nil), next.entries[:kept]...), b.entries...)
 	}
 	if b.state != (pb.HardState{}) {
 		next.state = b.state
@@ -92,6 +92,9 @@ func (c *contents) random(r *rand.Rand) *batch {
 	case kind == 1: // one came from a leader
 		b.marker = pb.SnapshotMetadata{Index: c.last() + 1 + r.Uint64N(5), Term: term}
 		commit = b.marker.Index
+		if r.IntN(2) == 0 { // and an append behind it, before the node came to saving
+			b.entries = entries(term, commit+1, 1+r.IntN(4))
+		}
 	case kind < 10:
 		first := commit + 1 + r.Uint64N(c.last()-commit+1)
 		if first <= c.last() {

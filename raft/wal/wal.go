@@ -133,11 +133,11 @@ func (w *WAL) Save(hs pb.HardState, ents []pb.Entry, marker pb.SnapshotMetadata,
 	}
 
 	w.frame.begin()
+	if marker.Index > 0 {
+		w.frame.addMarker(&marker) // first: a leader's snapshot replaces the log that the entries go on from
+	}
 	for i := range ents {
 		w.frame.addEntry(&ents[i])
-	}
-	if marker.Index > 0 {
-		w.frame.addMarker(&marker)
 	}
 	if w.pending != (pb.HardState{}) {
 		w.frame.addState(&w.pending)

@@ -73,6 +73,33 @@ func TestSavedIsRecovered(t *testing.T) {
 	}
 }
 
+// §7, Figure 13: a leader's snapshot replaces a log that does not go with it, and
+// entries that come with the snapshot go on from there.
+func TestEntriesBehindALeadersSnapshot(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		old  []pb.Entry
+	}{
+		{"no log before", nil},
+		{"a log that ends before the snapshot", entries(1, 1, 5)},
+		{"a log of another leader that ends behind it", entries(1, 1, 20)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "wal")
+			w, _ := mustOpen(t, dir, Options{})
+			mustSave(t, w, pb.HardState{Term: 1}, tt.old, pb.SnapshotMetadata{})
+			mustSave(t, w, pb.HardState{Term: 2, Commit: 10}, entries(2, 11, 3), pb.SnapshotMetadata{Index: 10, Term: 2})
+			mustClose(t, w)
+
+			w, rec := mustOpen(t, dir, Options{})
+			defer mustClose(t, w)
+			if n := len(rec.Entries); rec.Snapshot.Index != 10 || n != 3 || rec.Entries[0].Index != 11 || rec.Entries[0].Term != 2 {
+				t.Errorf("recovered snapshot %d and %v, want entries 11 to 13 behind snapshot 10", rec.Snapshot.Index, rec.Entries)
+			}
+		})
+	}
+}
+
 // A write cut off at any byte of the last three records leaves what was saved
 // before it, and the log can go on from there.
 func TestTornTailAtEveryByte(t *testing.T) {
