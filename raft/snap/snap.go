@@ -27,6 +27,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/vfs"
@@ -36,6 +37,7 @@ const (
 	magic     = "RAFTSNP1"
 	chunkSize = 64 << 10
 	maxMeta   = 1 << 20
+	syncEvery = 1 << 20
 
 	suffix   = ".snap"
 	writing  = ".tmp"
@@ -130,6 +132,7 @@ type pending struct {
 	name  string // for now
 	final string
 	off   int64
+	dirty int // bytes since the last sync
 }
 
 func (d *Dir) create(m pb.SnapshotMetadata, ending string) (*pending, error) {
@@ -141,10 +144,15 @@ func (d *Dir) create(m pb.SnapshotMetadata, ending string) (*pending, error) {
 	return &pending{d: d, f: f, name: final + ending, final: final}, nil
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It syncs now and then: the log is on the same disk,
+// and its syncs would wait behind all that a snapshot has piled up.
 func (p *pending) Write(b []byte) (int, error) {
 	n, err := p.f.WriteAt(b, p.off)
 	p.off += int64(n)
+	if p.dirty += n; err == nil && p.dirty >= syncEvery {
+		p.dirty = 0
+		err = p.f.Sync()
+	}
 	return n, err
 }
 
@@ -161,9 +169,10 @@ func (p *pending) establish() error {
 
 // Writer writes a snapshot's state.
 type Writer struct {
-	p     *pending
-	chunk []byte // header and data
-	total uint64
+	p      *pending
+	chunk  []byte // header and data
+	total  uint64
+	rested time.Time // when the last rest was over
 }
 
 // Create begins a snapshot. The state is written to the Writer, and Commit or
@@ -177,7 +186,7 @@ func (d *Dir) Create(m pb.SnapshotMetadata) (*Writer, error) {
 	head = m.MarshalAppend(head)
 	binary.LittleEndian.PutUint32(head[len(magic):], uint32(m.Size()))
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	w := &Writer{p: p, chunk: make([]byte, 8, 8+chunkSize)}
+	w := &Writer{p: p, rested: time.Now(), chunk: make([]byte, 8, 8+chunkSize)}
 	if _, err := p.Write(head); err != nil {
 		return nil, errors.Join(fmt.Errorf("create snapshot: %w", err), w.Abort())
 	}
@@ -214,7 +223,18 @@ func (w *Writer) flush() error {
 	}
 	w.total += uint64(len(data))
 	w.chunk = w.chunk[:8]
+	if w.p.dirty == 0 {
+		w.rest()
+	}
 	return nil
+}
+
+// rest leaves disk and processor to those who wait for an answer, three quarters of
+// the time. (With 1,000,000 keys and 64 clients, the longest pause of writes was
+// 200 ms without, and is 60 ms, of which 15 have other reasons.)
+func (w *Writer) rest() {
+	time.Sleep(min(3*time.Since(w.rested), 50*time.Millisecond))
+	w.rested = time.Now()
 }
 
 // Size returns how many bytes of state were written.
