@@ -745,3 +745,37 @@ func TestEvents(t *testing.T) {
 		t.Errorf("the stream ended with %v", err)
 	}
 }
+
+// A member that was wiped while nobody could tell it so ends as soon as it meets one
+// that knew it, with the recipe.
+func TestWipedWhileTheOthersAreDown(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3)
+	put(t, c.url(0, "/a"), "x", 20*time.Second)
+	for i := range 3 {
+		waitFor(t, 10*time.Second, "all to have met", func() bool { return do(t, "GET", c.url(i, "/a"), "").status == 200 })
+	}
+	for i := range 3 {
+		c.end(i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	args := c.args(2, "--data-dir", filepath.Join(c.dir, "empty"))
+	go func() { ended <- run(ctx, args, machine{fs: vfs.OS}, io.Discard, io.Discard) }()
+	waitFor(t, 10*time.Second, "the wiped one to answer", func() bool {
+		resp, err := http.Get(c.url(2, "/-/status"))
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil
+	})
+	c.start(0)
+	c.start(1)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "add it under a new id") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("the wiped one ended with %v", err)
+	}
+	if got := get(t, c.url(0, "/a")); got != "x" {
+		t.Errorf("the others have %q", got)
+	}
+}

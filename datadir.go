@@ -195,8 +195,8 @@ func (d *dataDir) meet(id, incarnation uint64) error {
 		}
 		return err
 	case uint64(known) != incarnation:
-		return fmt.Errorf("member %d was known as incarnation %s and now is %s: its data directory was replaced; %s",
-			id, known, hexID(incarnation), wipedRecipe(id))
+		return fmt.Errorf("member %d is %w: %s, and not %s: its data directory was replaced; %s",
+			id, rafthttp.ErrReplaced, known, hexID(incarnation), wipedRecipe(id))
 	}
 	return nil
 }

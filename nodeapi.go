@@ -72,8 +72,12 @@ func (a *api) healthy(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
+// maxReadyLag is how many entries a node may be behind that has caught up: while
+// writes come there are always some on their way.
+const maxReadyLag = 1000
+
 // ready answers 200 when requests make sense: a leader is known, and this node
-// has applied what it knows to be committed.
+// has applied what it knows to be committed, but for what is on its way.
 func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
 	reason := a.node.stuck()
 	switch {
@@ -83,7 +87,7 @@ func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
 	case a.node.Leader() == 0:
 		reason = errNoLeader.reason
 	default:
-		if lag := a.node.lag(); lag > 0 {
+		if lag := a.node.lag(); lag > maxReadyLag {
 			reason = fmt.Sprintf("this node has %d entries to catch up with", lag)
 		}
 	}

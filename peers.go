@@ -79,6 +79,12 @@ func (n *raftNode) Removed(by uint64) {
 	}
 }
 
+// Replaced implements rafthttp.Raft. This member has lost its data, and with it the
+// memory of its votes, and nobody could tell it so when it started.
+func (n *raftNode) Replaced(by uint64, reason string) {
+	n.fail(fmt.Errorf("member %d refuses this one: %s", by, reason))
+}
+
 // CheckPeer implements rafthttp.Raft.
 func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 	if n.members.isRemoved(from) {

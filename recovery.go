@@ -104,13 +104,27 @@ func (n *raftNode) rewriteForNewCluster(rec *wal.Recovery) error {
 		return err
 	}
 	rec.HardState = raftpb.HardState{Term: term, Vote: n.cfg.id, Commit: last.Index}
+	rewritten := len(rec.Entries)
+	for i := len(rec.Entries) - 1; i >= 0; i-- {
+		if removes(&rec.Entries[i], n.cfg.id) { // or it would leave once more
+			rec.Entries[i] = raftpb.Entry{Term: rec.Entries[i].Term, Index: rec.Entries[i].Index}
+			rewritten = i
+		}
+	}
 	rec.Entries = append(rec.Entries, added...)
-	if err := n.wal.Save(rec.HardState, added, raftpb.SnapshotMetadata{}, true); err != nil {
+	if err := n.wal.Save(rec.HardState, rec.Entries[rewritten:], raftpb.SnapshotMetadata{}, true); err != nil {
 		return err
 	}
 	n.logger.Warn("this member is a cluster of its own now: what the others had acknowledged and this one had not received is lost",
 		"node", n.cfg.id, "cluster", n.dir.Cluster, "removed", len(added)-1, "last", last.Index)
 	return nil
+}
+
+// removes reports whether an entry removes a member.
+func removes(e *raftpb.Entry, id uint64) bool {
+	var cc raftpb.ConfChange
+	return e.Type == raftpb.EntryConfChange && cc.Unmarshal(e.Data) == nil &&
+		cc.Type == raftpb.ConfChangeRemoveNode && cc.NodeID == id
 }
 
 // membersIn returns the ids of the members that a recovered log ends with.

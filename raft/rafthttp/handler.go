@@ -237,6 +237,8 @@ func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64
 	switch {
 	case errors.Is(err, ErrRemoved):
 		status = http.StatusGone
+	case errors.Is(err, ErrReplaced):
+		w.Header().Set(headerRefused, "incarnation")
 	case errors.As(err, &malformed):
 		status = http.StatusBadRequest
 	}

@@ -28,14 +28,15 @@ const patience = 15 * time.Second
 
 // notes is a Raft that notes what it is told.
 type notes struct {
-	removedBy []uint64 // who says that this node was removed
-	mu        sync.Mutex
-	changed   *sync.Cond
-	messages  []pb.Message
-	lost      map[uint64]int    // ReportUnreachable
-	reports   map[uint64][]bool // ReportSnapshot
-	dropped   []pb.Message
-	states    []string // received with snapshots
+	removedBy  []uint64 // who says that this node was removed
+	replacedBy []uint64 // who knows it under another incarnation
+	mu         sync.Mutex
+	changed    *sync.Cond
+	messages   []pb.Message
+	lost       map[uint64]int    // ReportUnreachable
+	reports    map[uint64][]bool // ReportSnapshot
+	dropped    []pb.Message
+	states     []string // received with snapshots
 
 	process func(ctx context.Context, m pb.Message) error      // nil: take it
 	check   func(from, incarnation uint64) error               // nil: welcome
@@ -73,6 +74,10 @@ func (n *notes) ReportSnapshot(id uint64, ok bool) {
 }
 
 func (n *notes) Dropped(m pb.Message) { n.note(func() { n.dropped = append(n.dropped, m) }) }
+
+func (n *notes) Replaced(by uint64, reason string) {
+	n.note(func() { n.replacedBy = append(n.replacedBy, by) })
+}
 
 func (n *notes) Removed(by uint64) { n.note(func() { n.removedBy = append(n.removedBy, by) }) }
 

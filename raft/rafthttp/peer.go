@@ -192,6 +192,8 @@ type refusedError struct {
 	status string // with its code, as in "410 Gone"
 	code   int
 	reason string
+
+	replaced bool // the peer knows us under another incarnation
 }
 
 func (e *refusedError) Error() string { return e.status + ": " + e.reason }
@@ -206,7 +208,10 @@ func refusal(resp *http.Response) error {
 	if resp.StatusCode == http.StatusNoContent {
 		return err
 	}
-	return &refusedError{resp.Status, resp.StatusCode, strings.TrimSpace(string(reason))}
+	return &refusedError{
+		status: resp.Status, code: resp.StatusCode, reason: strings.TrimSpace(string(reason)),
+		replaced: resp.Header.Get(headerRefused) != "",
+	}
 }
 
 // noteFailure gives up what waits, tells Raft, and logs the reason if it is new.
@@ -221,8 +226,11 @@ func (p *peer) noteFailure(err error) {
 	said := errors.As(err, &refused)
 	if said {
 		text = refused.Error()
-		if refused.gone() {
+		switch {
+		case refused.gone():
 			p.t.Raft.Removed(p.id)
+		case refused.replaced:
+			p.t.Raft.Replaced(p.id, refused.reason)
 		}
 	} else if i := strings.Index(text, "dial "); i >= 0 {
 		text = text[i:] // without our own port, which is another each time

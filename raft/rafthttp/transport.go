@@ -48,6 +48,9 @@ type Raft interface {
 	// Removed says that a member answers us as one that was removed.
 	Removed(by uint64)
 
+	// Replaced says that a member knows us under another incarnation, in its words.
+	Replaced(by uint64, reason string)
+
 	// CheckPeer says why a peer is refused, if it is: with ErrRemoved because it is
 	// no member any more, or with any other reason.
 	CheckPeer(from, incarnation uint64) error
@@ -64,6 +67,10 @@ type Raft interface {
 
 // ErrRemoved is wrapped by what CheckPeer says of a removed member.
 var ErrRemoved = errors.New("removed from the cluster")
+
+// ErrReplaced is wrapped by what CheckPeer says of a member whose data is not what
+// it was.
+var ErrReplaced = errors.New("known under another incarnation")
 
 // Config says who the node is and how it speaks.
 type Config struct {
@@ -315,6 +322,7 @@ const (
 	headerFromURL     = "Raft-From-Url"
 	headerTo          = "Raft-To"
 	headerIncarnation = "Raft-Incarnation"
+	headerRefused     = "Raft-Refused" // in a 403: why, if the sender should know
 )
 
 // newRequest returns a POST to a peer with those headers.
