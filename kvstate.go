@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/tidwall/btree"
 )
@@ -59,7 +60,13 @@ func (st storeState) WriteTo(w io.Writer) (int64, error) {
 // restore replaces the state by a snapshot's. What was awaited may be in there or
 // not: nobody can tell any more.
 func (s *kvStore) restore(c *commit) error {
-	items, err := readState(c.restore)
+	last := time.Now()
+	items, err := readState(c.restore, func(done, of uint64) {
+		if s.progress != nil && time.Since(last) > time.Second {
+			s.progress(done, of)
+			last = time.Now()
+		}
+	})
 	if err := errors.Join(err, c.restore.Close()); err != nil {
 		return err
 	}
@@ -81,8 +88,8 @@ func (s *kvStore) restore(c *commit) error {
 	return nil
 }
 
-// readState reads what WriteTo wrote.
-func readState(r io.Reader) (*btree.Map[string, item], error) {
+// readState reads what WriteTo wrote. Now and then it says how far it is.
+func readState(r io.Reader, progress func(done, of uint64)) (*btree.Map[string, item], error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	version, err := in.ReadByte()
 	if err != nil {
@@ -113,7 +120,10 @@ func readState(r io.Reader) (*btree.Map[string, item], error) {
 		return string(b), err
 	}
 	items := new(btree.Map[string, item])
-	for range count {
+	for done := range count {
+		if done%(1<<14) == 0 {
+			progress(done, count)
+		}
 		key, err := text(maxKeyBytes)
 		if err != nil {
 			return nil, err

@@ -46,6 +46,7 @@ type kvStore struct {
 	member      uint64
 	incarnation uint64
 	metrics     *metrics
+	progress    func(done, of uint64) // hears how far a long restore is; may be nil
 
 	mu    sync.RWMutex
 	items *btree.Map[string, item]
