@@ -102,33 +102,31 @@ func (f fixedTerm) Propose(_ context.Context, data []byte) error {
 // What a member proposed before it was restarted settles no write of its new life,
 // though member and incarnation are the same.
 func TestEarlierLifeSettlesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cluster := fixedTerm{proposed: make(chan []byte, 100)}
-		metrics := newMetrics(func() nodeStatus { return nodeStatus{} })
-		lives := []*kvStore{newKVStore(cluster, 1, 7, metrics), newKVStore(cluster, 1, 7, metrics)}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		var wg sync.WaitGroup
-		write := func(s *kvStore) (proposed []raftpb.Entry) {
-			for range 50 {
-				wg.Go(func() {
-					if _, err := s.put(ctx, "k", "v", always, 0); err != errUnknown {
-						t.Errorf("a write that was never applied ended with %v", err)
-					}
-				})
-			}
-			for len(proposed) < 50 {
-				proposed = append(proposed, raftpb.Entry{Term: 1, Index: uint64(len(proposed) + 1), Data: <-cluster.proposed})
-			}
-			return proposed
+	cluster := fixedTerm{proposed: make(chan []byte, 100)}
+	metrics := newMetrics(func() nodeStatus { return nodeStatus{} })
+	lives := []*kvStore{newKVStore(cluster, 1, 7, metrics), newKVStore(cluster, 1, 7, metrics)}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	var wg sync.WaitGroup
+	write := func(s *kvStore) (proposed []raftpb.Entry) {
+		for range 50 {
+			wg.Go(func() {
+				if _, err := s.put(ctx, "k", "v", always, 0); err != errUnknown {
+					t.Errorf("a write that was never applied ended with %v", err)
+				}
+			})
 		}
-		old := write(lives[0])
-		write(lives[1])
-		if err := lives[1].apply(old); err != nil { // what a restarted node replays
-			t.Fatal(err)
+		for len(proposed) < 50 {
+			proposed = append(proposed, raftpb.Entry{Term: 1, Index: uint64(len(proposed) + 1), Data: <-cluster.proposed})
 		}
-		wg.Wait()
-	})
+		return proposed
+	}
+	old := write(lives[0])
+	write(lives[1])
+	if err := lives[1].apply(old); err != nil { // what a restarted node replays
+		t.Fatal(err)
+	}
+	cancel()
+	wg.Wait()
 }
 
 // writers write keys of their own, each once, to whichever node takes them.
