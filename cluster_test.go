@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type testCluster struct {
 	ports []string
 	list  string          // for --cluster
 	on    map[int]machine // for nodes that do not run on the real one
+	flags []string        // of all nodes
 	stop  []func() error
 	logs  lockedBuffer
 }
@@ -43,11 +45,17 @@ func newTestCluster(t testing.TB, n int) *testCluster {
 
 func newTestClusterOn(t testing.TB, n int, on map[int]machine) *testCluster {
 	t.Helper()
+	return newTestClusterWith(t, n, on, "http")
+}
+
+// newTestClusterWith starts nodes whose peer URLs have a scheme, with more flags.
+func newTestClusterWith(t testing.TB, n int, on map[int]machine, scheme string, flags ...string) *testCluster {
+	t.Helper()
 	ports := freePorts(t, 2*n)
-	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n:n], ports: ports[n:], on: on, stop: make([]func() error, n)}
+	c := &testCluster{t: t, dir: t.TempDir(), peers: ports[:n:n], ports: ports[n:], on: on, flags: flags, stop: make([]func() error, n)}
 	var urls []string
 	for _, p := range c.peers {
-		urls = append(urls, "http://127.0.0.1:"+p)
+		urls = append(urls, scheme+"://127.0.0.1:"+p)
 	}
 	c.list = strings.Join(urls, ",")
 	for i := range n {
@@ -67,10 +75,10 @@ func newTestClusterOn(t testing.TB, n int, on map[int]machine) *testCluster {
 }
 
 func (c *testCluster) args(i int, more ...string) []string {
-	return append([]string{
+	return slices.Concat([]string{
 		"--id", strconv.Itoa(i + 1), "--cluster", c.list, "--port", c.ports[i],
 		"--data-dir", filepath.Join(c.dir, fmt.Sprintf("n%d", i+1)),
-	}, more...)
+	}, c.flags, more)
 }
 
 // start starts node i+1.
@@ -752,9 +760,10 @@ func TestWipedWhileTheOthersAreDown(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t, 3)
 	put(t, c.url(0, "/a"), "x", 20*time.Second)
-	for i := range 3 {
-		waitFor(t, 10*time.Second, "all to have met", func() bool { return do(t, "GET", c.url(i, "/a"), "").status == 200 })
-	}
+	waitFor(t, 20*time.Second, "node 3 to lead, so that all have met it", func() bool {
+		return do(t, "PUT", c.url(0, "/-/leader"), "3").status == 204
+	})
+	put(t, c.url(2, "/a"), "x", 20*time.Second)
 	for i := range 3 {
 		c.end(i)
 	}
