@@ -327,6 +327,30 @@ func TestKillAllUnderLoad(t *testing.T) {
 	t.Logf("%d writes were answered before the kill, all are there", len(acked))
 }
 
+// When more than half of the members are lost, one that is left becomes a cluster of
+// its own, with what it has.
+func TestReadmeLostQuorum(t *testing.T) {
+	term := newTerminal(t)
+	cluster := term.background("go tool goreman start")
+	term.until("curl -L http://127.0.0.1:12380/my-key -XPUT -d foo", "204")
+	term.until("curl -L http://127.0.0.1:22380/my-key", "foo200")
+	if out := term.run("curl -s http://127.0.0.1:12380/-/metrics"); !strings.Contains(out, "raftexample_commit_index") {
+		t.Errorf("metrics: %s", out)
+	}
+	cluster.signal(syscall.SIGKILL)
+	killChildren(t, term)
+	cluster.ended(5 * time.Second)
+
+	node := term.background("go run . --id 2 --cluster 2=http://127.0.0.1:22379 --port 22380 --force-new-cluster")
+	term.until("curl -L http://127.0.0.1:22380/my-key", "foo200")
+	node.signal(syscall.SIGTERM)
+	if err := node.ended(2 * time.Second); err != nil {
+		t.Errorf("the node ended with %v", err)
+	}
+	term.background("go run . --id 2 --cluster 2=http://127.0.0.1:22379 --port 22380")
+	term.until("curl -L http://127.0.0.1:22380/my-key", "foo200")
+}
+
 // One node alone is a cluster, and comes back.
 func TestOneNodeAlone(t *testing.T) {
 	term := newTerminal(t)

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -210,4 +211,30 @@ func FuzzDecodeCommand(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", c, again, err)
 		}
 	})
+}
+
+// Every command that the README shows is run by one of its tests, as it stands there.
+func TestEveryCommandOfTheReadmeIsTried(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	for _, block := range strings.Split(string(readme), "```sh\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		for line := range strings.Lines(block) {
+			line = strings.TrimSpace(line)
+			commands++
+			if line != "go test ./..." && !strings.Contains(string(tests), line) { // this is it
+				t.Errorf("no test runs: %s", line)
+			}
+		}
+	}
+	if commands < 15 {
+		t.Errorf("only %d commands", commands)
+	}
 }
