@@ -145,6 +145,7 @@ type chaosCluster struct {
 	peers []string
 	ports []string
 	procs [3]*process
+	pause time.Duration // of each client between two requests
 }
 
 func (c *chaosCluster) start(i int) {
@@ -202,6 +203,7 @@ func (c *chaosCluster) client(ctx context.Context, id int, r *recorder) {
 	rng := rand.New(rand.NewPCG(uint64(id), 1))
 	client := &http.Client{Timeout: 8 * time.Second}
 	for n := 0; ctx.Err() == nil; n++ {
+		time.Sleep(c.pause)
 		url := "http://127.0.0.1:" + c.ports[rng.IntN(3)] + "/"
 		in := registerInput{key: fmt.Sprintf("k%d", rng.IntN(8)), value: fmt.Sprintf("%d.%d", id, n)}
 		var etag string

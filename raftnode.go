@@ -185,7 +185,8 @@ func (n *raftNode) run(ctx context.Context) {
 // that leaves before it is durable can be forgotten in a crash and given again
 // to someone else (diss. §3.8). The exception is a leader's MsgApp: it promises
 // nothing, as the leader counts its own copy only after Advance. Sending it first
-// lets followers write while we do (diss. §10.2.1).
+// lets followers write while we do (diss. §10.2.1). What reads wait for, and what
+// an earlier batch has made durable, need not wait for this one's disk either.
 func (n *raftNode) handleReady(rd raft.Ready) error {
 	if n.cfg.trace {
 		n.traceState(rd)
@@ -193,14 +194,14 @@ func (n *raftNode) handleReady(rd raft.Ready) error {
 	n.noteState(rd)
 	early, late := n.splitMessages(rd.Messages)
 	n.transport.Send(early)
+	n.reads.deliver(rd.ReadStates)
 	n.publishDurable(&rd)
-	runtime.Gosched()
+	runtime.Gosched() // or all of these start only when the runtime finds us blocked at the disk
 
 	if err := n.save(rd); err != nil {
 		return err
 	}
 	n.transport.Send(late)
-	n.reads.deliver(rd.ReadStates)
 
 	// Hands the batch to the store's channel; never waits for the store to apply it.
 	changed, err := n.publish(rd)
