@@ -89,7 +89,8 @@ func (c *testCluster) start(i int, more ...string) {
 	if on.fs == nil {
 		on.fs = vfs.OS
 	}
-	go func() { ended <- run(ctx, c.args(i, more...), on, io.Discard, &c.logs) }()
+	args := c.args(i, more...)
+	go func() { ended <- run(ctx, args, on, io.Discard, &c.logs) }()
 	c.stop[i] = func() error {
 		cancel()
 		return <-ended
