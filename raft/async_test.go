@@ -95,3 +95,21 @@ func TestHandedOutEntriesStayAsTheyAre(t *testing.T) {
 		t.Errorf("to be handed out: %v", next)
 	}
 }
+
+// Figure 2, followers: "Updated on stable storage before responding": the answer
+// to an append is in the Ready whose entries it is about, behind them; and with
+// asynchronous writes it waits for the log writer.
+func TestAcknowledgementsWaitForTheDisk(t *testing.T) {
+	appended := pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: 1, LogTerm: 1, Entries: []pb.Entry{{Term: 1, Index: 2}}}
+	c := testConfig(1, nil)
+	c.AsyncStorageWrites = true
+	n := nodeOf(t, 1, c, 1, 0, 1)
+	if err := n.Step(appended); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready()
+	m := one(t, rd.Messages)
+	if m.Type != pb.MsgStorageAppend || m.To != LocalAppendThread || len(m.Responses) != 2 || m.Responses[0].Type != pb.MsgAppResp {
+		t.Errorf("%v", DescribeReady(rd, nil))
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -152,5 +153,79 @@ func (g *group) elect(id uint64) {
 	g.settle()
 	if role := g.nodes[id].raft.role; role != StateLeader {
 		g.t.Fatalf("node %d is %v, want leader", id, role)
+	}
+}
+
+// nodeWith returns node 1 of three in a term, with a log of these terms from index
+// 1 on, of which commit are committed.
+func nodeWith(t testing.TB, term, commit uint64, logTerms ...uint64) *member {
+	t.Helper()
+	return nodeOf(t, 1, testConfig(1, nil), term, commit, logTerms...)
+}
+
+func nodeOf(t testing.TB, id uint64, c *Config, term, commit uint64, logTerms ...uint64) *member {
+	t.Helper()
+	s := storageWith(1, 2, 3)
+	for i, logTerm := range logTerms {
+		if err := s.Append([]pb.Entry{{Term: logTerm, Index: uint64(i + 1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SetHardState(pb.HardState{Term: term, Commit: commit}); err != nil {
+		t.Fatal(err)
+	}
+	c.ID, c.Storage, c.Applied = id, s, commit
+	rn, err := NewRawNode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &member{RawNode: rn, storage: s}
+}
+
+// step steps a message and returns the messages that the next Readys have.
+func (n *member) step(t testing.TB, m pb.Message) []pb.Message {
+	t.Helper()
+	if err := n.Step(m); err != nil {
+		t.Fatalf("step %v: %v", m.Type, err)
+	}
+	return n.drain(t)
+}
+
+// drain does what the Readys say and returns their messages.
+func (n *member) drain(t testing.TB) []pb.Message {
+	t.Helper()
+	g := &group{t: t}
+	for n.HasReady() {
+		g.processOne(n)
+	}
+	return g.sent
+}
+
+func one(t testing.TB, messages []pb.Message) pb.Message {
+	t.Helper()
+	if len(messages) != 1 {
+		t.Fatalf("%d messages, want one: %v", len(messages), messages)
+	}
+	return messages[0]
+}
+
+func lines(messages []pb.Message) string {
+	var b strings.Builder
+	for _, m := range messages {
+		b.WriteString(DescribeMessage(m, nil) + "\n")
+	}
+	return b.String()
+}
+
+// lead makes node 1 the leader of its next term.
+func (n *member) lead(t testing.TB) {
+	t.Helper()
+	if err := n.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	n.step(t, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: n.raft.Term})
+	if n.raft.role != StateLeader {
+		t.Fatalf("node 1 is %v", n.raft.role)
 	}
 }
