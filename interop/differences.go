@@ -96,11 +96,11 @@ var Differences = []Difference{
 		Shown: "TestRandDecidesTimeouts",
 	},
 	{
-		Name:  "encoding into a buffer",
-		Etcd:  "is left to methods of the generated code, MarshalTo and MarshalToSizedBuffer",
-		Ours:  "is MarshalAppend, of all types of raftpb",
-		Why:   "Log and network encode many values into one buffer; in the manner of Go's own Append functions.",
-		Shown: "TestMarshalAppendAppends",
+		Name:  "encoding into a buffer that is too small",
+		Etcd:  "panics, in MarshalTo and MarshalToSizedBuffer",
+		Ours:  "returns io.ErrShortBuffer",
+		Why:   "The methods return an error; this is what it is for.",
+		Shown: "TestTooSmallABufferIsAnError",
 	},
 	{
 		Name:  "MaxSizePerMsg 0 together with MaxCommittedSizePerReady 0",

@@ -3,10 +3,12 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"math"
 	"testing"
 
@@ -271,17 +273,21 @@ func TestMalformedFieldsAreRefused(t *testing.T) {
 	}
 }
 
-// Our buffers hold what etcd's library encodes.
-func TestMarshalAppendAppends(t *testing.T) {
+// A message, and one byte less than it takes.
+func TestTooSmallABufferIsAnError(t *testing.T) {
 	m := pb.Message{Type: pb.MsgApp, Term: 3, Entries: []pb.Entry{{Term: 3, Index: 4, Data: []byte("a")}}}
 	their := toMessage(m)
-	data, err := their.Marshal()
-	if err != nil {
-		t.Fatal(err)
+	b := make([]byte, m.Size()-1)
+	if n, err := m.MarshalTo(b); !errors.Is(err, io.ErrShortBuffer) {
+		t.Errorf("ours: %d, %v", n, err)
 	}
-	if got := m.MarshalAppend([]byte("before ")); string(got) != "before "+string(data) {
-		t.Errorf("appended %x, etcd's encoding is %x", got, data)
-	}
+	defer func() {
+		if recover() == nil {
+			t.Error("etcd's did not panic: what we differ from is gone")
+		}
+	}()
+	n, err := their.MarshalTo(b)
+	t.Errorf("etcd's: %d, %v", n, err)
 }
 
 // A leader that was removed, of a group with one voter left, which is another.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,29 +20,6 @@ import (
 // ofLibrary are the packages that etcd's library has too. Disk and network are the
 // program's own; they come along, with their imports changed in the same way.
 var ofLibrary = []string{"", "/raftpb", "/tracker", "/quorum", "/confchange"}
-
-// adapter stands in for the one method that our raftpb has beyond etcd's.
-const adapter = `
-
-import "reflect"
-
-// marshalAppend appends the encoding of v, a value of raftpb or a pointer to one.
-func marshalAppend(v any, b []byte) []byte {
-	if reflect.TypeOf(v).Kind() != reflect.Pointer {
-		p := reflect.New(reflect.TypeOf(v))
-		p.Elem().Set(reflect.ValueOf(v))
-		v = p.Interface()
-	}
-	data, err := v.(interface{ Marshal() ([]byte, error) }).Marshal()
-	if err != nil {
-		panic(err)
-	}
-	return append(b, data...)
-}
-`
-
-// appendCall is a call of the method, on a variable.
-var appendCall = regexp.MustCompile(`\b(\w+)\.MarshalAppend\(`)
 
 // onEtcd copies the program and what it needs into a temporary directory, on
 // etcd's library, and builds it.
@@ -58,7 +34,6 @@ func onEtcd(t *testing.T) (binary string) {
 		if err := os.MkdirAll(filepath.Join(dir, part), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		adapted := false
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
@@ -67,13 +42,7 @@ func onEtcd(t *testing.T) (binary string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			swapped := swapLibrary(string(text))
-			adapted = adapted || appendCall.MatchString(swapped)
-			swapped = appendCall.ReplaceAllString(swapped, "marshalAppend($1, ")
-			writeFile(t, filepath.Join(dir, part, filepath.Base(file)), swapped)
-		}
-		if adapted {
-			writeFile(t, filepath.Join(dir, part, "adapter.go"), "package "+filepath.Base(part)+adapter)
+			writeFile(t, filepath.Join(dir, part, filepath.Base(file)), swapLibrary(string(text)))
 		}
 	}
 

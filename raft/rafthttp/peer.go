@@ -354,8 +354,10 @@ func (s *stream) next() ([]byte, error) {
 	s.chunk = s.chunk[:0]
 	for i := range s.taken {
 		m := &s.taken[i]
-		s.chunk = binary.AppendUvarint(s.chunk, uint64(m.Size()))
-		s.chunk = m.MarshalAppend(s.chunk)
+		var err error
+		if s.chunk, err = appendMessage(s.chunk, m); err != nil {
+			return nil, err
+		}
 		if s.p.t.OnSent != nil {
 			s.p.t.OnSent(m.Type)
 		}
@@ -366,6 +368,16 @@ func (s *stream) next() ([]byte, error) {
 	}
 	clear(s.taken)
 	return chunk, nil
+}
+
+// appendMessage appends a message and, before it, its length.
+func appendMessage(b []byte, m *pb.Message) ([]byte, error) {
+	size := m.Size()
+	b = binary.AppendUvarint(b, uint64(size))
+	start := len(b)
+	b = slices.Grow(b, size)[:start+size]
+	_, err := m.MarshalTo(b[start:])
+	return b, err
 }
 
 // take moves messages from the queue to s.taken.

@@ -10,7 +10,6 @@ package rafthttp
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +53,10 @@ func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
 	if err != nil {
 		return err
 	}
-	prefix := m.MarshalAppend(binary.AppendUvarint(nil, uint64(m.Size())))
+	prefix, err := appendMessage(nil, &m)
+	if err != nil {
+		return errors.Join(err, state.Close())
+	}
 	body := &snapshotBody{
 		Reader: io.MultiReader(bytes.NewReader(prefix), state),
 		state:  state, closed: make(chan error, 1),

@@ -7,8 +7,11 @@ package raftpb
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
+	"io"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -18,7 +21,8 @@ import (
 type codec interface {
 	Size() int
 	Marshal() ([]byte, error)
-	MarshalAppend(b []byte) []byte
+	MarshalTo(b []byte) (int, error)
+	MarshalToSizedBuffer(b []byte) (int, error)
 	Unmarshal(data []byte) error
 	Reset()
 	String() string
@@ -117,6 +121,39 @@ var encodings = []struct {
 	},
 }
 
+// MarshalTo fills the beginning of a buffer, MarshalToSizedBuffer its end, and both
+// leave the rest alone. A buffer that is too small is refused.
+func TestEncodingIntoABuffer(t *testing.T) {
+	for _, tt := range encodings {
+		t.Run(tt.name, func(t *testing.T) {
+			data, blank := encode(t, tt.value), []byte("----")
+			check := func(b []byte, n int, err error, want ...[]byte) {
+				t.Helper()
+				if err != nil || n != len(data) || !bytes.Equal(b, slices.Concat(want...)) {
+					t.Errorf("%d bytes, %v: the buffer is %x, want %x", n, err, b, want)
+				}
+			}
+			room := bytes.Repeat([]byte("-"), len(data)+len(blank))
+			n, err := tt.value.MarshalTo(room)
+			check(room, n, err, data, blank)
+			room = bytes.Repeat([]byte("-"), len(data)+len(blank))
+			n, err = tt.value.MarshalToSizedBuffer(room)
+			check(room, n, err, blank, data)
+			room = room[:len(data)]
+			n, err = tt.value.MarshalTo(room)
+			check(room, n, err, data)
+
+			small := room[:len(data)-1]
+			if n, err := tt.value.MarshalTo(small); !errors.Is(err, io.ErrShortBuffer) {
+				t.Errorf("into %d bytes of %d: %d, %v", len(small), len(data), n, err)
+			}
+			if n, err := tt.value.MarshalToSizedBuffer(small); !errors.Is(err, io.ErrShortBuffer) {
+				t.Errorf("into the last %d bytes of %d: %d, %v", len(small), len(data), n, err)
+			}
+		})
+	}
+}
+
 // Fields come in the order of their numbers; zero numbers and embedded structs
 // are written, nil bytes are not, empty bytes are.
 func TestEncoding(t *testing.T) {
@@ -128,10 +165,6 @@ func TestEncoding(t *testing.T) {
 			}
 			if tt.value.Size() != len(data) {
 				t.Errorf("Size is %d of %d bytes", tt.value.Size(), len(data))
-			}
-			prefix := []byte("before")
-			if got := tt.value.MarshalAppend(prefix); !bytes.Equal(got, append([]byte("before"), data...)) {
-				t.Errorf("appended as %x", got)
 			}
 
 			back := newLike(tt.value)

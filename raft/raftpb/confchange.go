@@ -209,11 +209,11 @@ func (c *ConfChange) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChange) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	return c.appendTo(make([]byte, 0, c.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (c *ConfChange) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (c *ConfChange) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, c.ID)
 	b = appendNumber(b, 2, enumBits(int32(c.Type)))
 	b = appendNumber(b, 3, c.NodeID)
@@ -274,11 +274,11 @@ func (c *ConfChangeSingle) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeSingle) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	return c.appendTo(make([]byte, 0, c.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (c *ConfChangeSingle) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (c *ConfChangeSingle) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, enumBits(int32(c.Type)))
 	b = appendNumber(b, 2, c.NodeID)
 	return b
@@ -335,14 +335,14 @@ func (c *ConfChangeV2) Size() int {
 
 // Marshal encodes a change. The error is always nil.
 func (c *ConfChangeV2) Marshal() ([]byte, error) {
-	return c.MarshalAppend(make([]byte, 0, c.Size())), nil
+	return c.appendTo(make([]byte, 0, c.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (c *ConfChangeV2) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (c *ConfChangeV2) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, enumBits(int32(c.Transition)))
 	for i := range c.Changes {
-		b = c.Changes[i].MarshalAppend(appendHeader(b, 2, c.Changes[i].Size()))
+		b = c.Changes[i].appendTo(appendHeader(b, 2, c.Changes[i].Size()))
 	}
 	b = appendOptional(b, 3, c.Context)
 	return b

@@ -46,11 +46,11 @@ func (e *Entry) Size() int {
 
 // Marshal encodes an entry. The error is always nil.
 func (e *Entry) Marshal() ([]byte, error) {
-	return e.MarshalAppend(make([]byte, 0, e.Size())), nil
+	return e.appendTo(make([]byte, 0, e.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (e *Entry) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (e *Entry) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, enumBits(int32(e.Type)))
 	b = appendNumber(b, 2, e.Term)
 	b = appendNumber(b, 3, e.Index)

@@ -101,11 +101,11 @@ func (m *Message) Size() int {
 
 // Marshal encodes a message. The error is always nil.
 func (m *Message) Marshal() ([]byte, error) {
-	return m.MarshalAppend(make([]byte, 0, m.Size())), nil
+	return m.appendTo(make([]byte, 0, m.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (m *Message) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (m *Message) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, enumBits(int32(m.Type)))
 	b = appendNumber(b, 2, m.To)
 	b = appendNumber(b, 3, m.From)
@@ -113,18 +113,18 @@ func (m *Message) MarshalAppend(b []byte) []byte {
 	b = appendNumber(b, 5, m.LogTerm)
 	b = appendNumber(b, 6, m.Index)
 	for i := range m.Entries {
-		b = m.Entries[i].MarshalAppend(appendHeader(b, 7, m.Entries[i].Size()))
+		b = m.Entries[i].appendTo(appendHeader(b, 7, m.Entries[i].Size()))
 	}
 	b = appendNumber(b, 8, m.Commit)
 	if m.Snapshot != nil {
-		b = m.Snapshot.MarshalAppend(appendHeader(b, 9, m.Snapshot.Size()))
+		b = m.Snapshot.appendTo(appendHeader(b, 9, m.Snapshot.Size()))
 	}
 	b = appendBool(b, 10, m.Reject)
 	b = appendNumber(b, 11, m.RejectHint)
 	b = appendOptional(b, 12, m.Context)
 	b = appendNumber(b, 13, m.Vote)
 	for i := range m.Responses {
-		b = m.Responses[i].MarshalAppend(appendHeader(b, 14, m.Responses[i].Size()))
+		b = m.Responses[i].appendTo(appendHeader(b, 14, m.Responses[i].Size()))
 	}
 	return b
 }

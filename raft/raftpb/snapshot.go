@@ -59,11 +59,11 @@ func (cs *ConfState) Size() int {
 
 // Marshal encodes a configuration. The error is always nil.
 func (cs *ConfState) Marshal() ([]byte, error) {
-	return cs.MarshalAppend(make([]byte, 0, cs.Size())), nil
+	return cs.appendTo(make([]byte, 0, cs.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (cs *ConfState) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (cs *ConfState) appendTo(b []byte) []byte {
 	for _, id := range cs.Voters {
 		b = appendNumber(b, 1, id)
 	}
@@ -152,12 +152,12 @@ func (sm *SnapshotMetadata) Size() int {
 
 // Marshal encodes the metadata. The error is always nil.
 func (sm *SnapshotMetadata) Marshal() ([]byte, error) {
-	return sm.MarshalAppend(make([]byte, 0, sm.Size())), nil
+	return sm.appendTo(make([]byte, 0, sm.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (sm *SnapshotMetadata) MarshalAppend(b []byte) []byte {
-	b = sm.ConfState.MarshalAppend(appendHeader(b, 1, sm.ConfState.Size()))
+// appendTo appends the encoding to b.
+func (sm *SnapshotMetadata) appendTo(b []byte) []byte {
+	b = sm.ConfState.appendTo(appendHeader(b, 1, sm.ConfState.Size()))
 	b = appendNumber(b, 2, sm.Index)
 	b = appendNumber(b, 3, sm.Term)
 	return b
@@ -216,13 +216,13 @@ func (s *Snapshot) Size() int {
 
 // Marshal encodes a snapshot. The error is always nil.
 func (s *Snapshot) Marshal() ([]byte, error) {
-	return s.MarshalAppend(make([]byte, 0, s.Size())), nil
+	return s.appendTo(make([]byte, 0, s.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (s *Snapshot) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (s *Snapshot) appendTo(b []byte) []byte {
 	b = appendOptional(b, 1, s.Data)
-	b = s.Metadata.MarshalAppend(appendHeader(b, 2, s.Metadata.Size()))
+	b = s.Metadata.appendTo(appendHeader(b, 2, s.Metadata.Size()))
 	return b
 }
 

@@ -19,11 +19,11 @@ func (hs *HardState) Size() int {
 
 // Marshal encodes a hard state. The error is always nil.
 func (hs *HardState) Marshal() ([]byte, error) {
-	return hs.MarshalAppend(make([]byte, 0, hs.Size())), nil
+	return hs.appendTo(make([]byte, 0, hs.Size())), nil
 }
 
-// MarshalAppend appends what Marshal returns to b.
-func (hs *HardState) MarshalAppend(b []byte) []byte {
+// appendTo appends the encoding to b.
+func (hs *HardState) appendTo(b []byte) []byte {
 	b = appendNumber(b, 1, hs.Term)
 	b = appendNumber(b, 2, hs.Vote)
 	b = appendNumber(b, 3, hs.Commit)

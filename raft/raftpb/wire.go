@@ -1,11 +1,12 @@
 // Package raftpb holds what Raft nodes store and send, as plain structs with a
 // codec: protocol buffers, version 2, byte for byte as etcd's raftpb writes them.
 //
-// Each struct stands with its Size, MarshalAppend, Unmarshal and String. Numbers,
+// Each struct stands with its Size, Marshal, Unmarshal and String. Numbers,
 // enums and embedded structs are always written, also when zero; bytes when they
 // are not nil, so that nil and empty survive; elements of a list one by one.
 //
-// Start with message.go; this file has the parts they are all made of.
+// Start with message.go; this file has the parts they are all made of, buffer.go
+// encodes into a buffer of the caller's.
 package raftpb
 
 import (

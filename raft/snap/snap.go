@@ -178,13 +178,16 @@ type Writer struct {
 // Create begins a snapshot. The state is written to the Writer, and Commit or
 // Abort ends it.
 func (d *Dir) Create(m pb.SnapshotMetadata) (*Writer, error) {
+	metadata, err := m.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
 	p, err := d.create(m, writing)
 	if err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
-	head := append([]byte(magic), 0, 0, 0, 0)
-	head = m.MarshalAppend(head)
-	binary.LittleEndian.PutUint32(head[len(magic):], uint32(m.Size()))
+	head := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(metadata)))
+	head = append(head, metadata...)
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
 	w := &Writer{p: p, rested: time.Now(), chunk: make([]byte, 8, 8+chunkSize)}
 	if _, err := p.Write(head); err != nil {

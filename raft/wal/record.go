@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	pb "example.com/raftexample/raft/raftpb"
 )
@@ -77,23 +78,31 @@ type frame struct{ buf []byte }
 func (f *frame) begin() { f.buf = append(f.buf[:0], make([]byte, frameHeaderLen)...) }
 
 func (f *frame) addEntry(e *pb.Entry) {
-	f.header(recordEntry, e.Size())
-	f.buf = e.MarshalAppend(f.buf)
+	encoded(e.MarshalTo(f.add(recordEntry, e.Size())))
 }
 
 func (f *frame) addState(hs *pb.HardState) {
-	f.header(recordState, hs.Size())
-	f.buf = hs.MarshalAppend(f.buf)
+	encoded(hs.MarshalTo(f.add(recordState, hs.Size())))
 }
 
 func (f *frame) addMarker(m *pb.SnapshotMetadata) {
-	f.header(recordMarker, m.Size())
-	f.buf = m.MarshalAppend(f.buf)
+	encoded(m.MarshalTo(f.add(recordMarker, m.Size())))
 }
 
-func (f *frame) header(recordType byte, size int) {
+// encoded asserts that what Size promised had room.
+func encoded(_ int, err error) {
+	if err != nil {
+		panic(fmt.Sprintf("wal: encode a record: %v", err))
+	}
+}
+
+// add begins a record and returns the room for its size bytes.
+func (f *frame) add(recordType byte, size int) []byte {
 	f.buf = append(f.buf, recordType)
 	f.buf = binary.AppendUvarint(f.buf, uint64(size))
+	start := len(f.buf)
+	f.buf = slices.Grow(f.buf, size)[:start+size]
+	return f.buf[start:]
 }
 
 // seal fills in the header and returns the whole frame.
