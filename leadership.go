@@ -54,10 +54,22 @@ func (n *raftNode) logLeader(old, lead uint64) {
 // handOver gives leadership to the member that is furthest along, if we have it
 // and a quorum is there, and waits a little for that.
 func (n *raftNode) handOver(limit time.Duration) {
-	st := n.node.Status()
-	if st.RaftState != raft.StateLeader {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	st := n.statusWhen(ctx, func(st raft.Status) bool {
+		return st.RaftState != raft.StateLeader || len(st.Config.Voters[0]) == 1 || successor(st) != raft.None
+	})
+	target := successor(st)
+	if st.RaftState != raft.StateLeader || target == raft.None {
 		return
 	}
+	n.node.TransferLeadership(ctx, st.ID, target)
+	waitUntil(ctx, func() bool { return n.Leader() != st.ID && n.Leader() != raft.None })
+}
+
+// successor returns the voter that is furthest along of those that a leader hears
+// from, or None if these and the leader are no quorum.
+func successor(st raft.Status) uint64 {
 	target, match, active := raft.None, uint64(0), 1
 	for id, pr := range st.Progress {
 		if id == st.ID || pr.IsLearner || !pr.RecentActive {
@@ -68,14 +80,10 @@ func (n *raftNode) handOver(limit time.Duration) {
 			target, match = id, pr.Match
 		}
 	}
-	voters := len(st.Config.Voters[0])
-	if target == raft.None || active <= voters/2 {
-		return
+	if active <= len(st.Config.Voters[0])/2 {
+		return raft.None
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	n.node.TransferLeadership(ctx, st.ID, target)
-	waitUntil(ctx, func() bool { return n.Leader() != st.ID && n.Leader() != raft.None })
+	return target
 }
 
 // transfer hands leadership to a member and waits until it is known to lead.

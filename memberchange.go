@@ -70,7 +70,7 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 	term, err := n.storage.Term(st.Applied)
 	switch {
 	case st.RaftState != raft.StateLeader:
-		return &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"}
+		return errLeaderChanging
 	case err != nil || term != st.Term:
 		// A change of a former leader's may be among what is not applied yet, and Raft
 		// would put an empty entry in place of ours.
@@ -78,7 +78,7 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 	case n.confIndex.Load() > st.Applied:
 		return conflict("another change is under way")
 	}
-	if err := n.validateChange(&cc, st); err != nil {
+	if err := n.validateChange(ctx, &cc, st); err != nil {
 		return err
 	}
 
@@ -98,7 +98,7 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 }
 
 // validateChange says what stands against a change, if anything.
-func (n *raftNode) validateChange(cc *raftpb.ConfChange, st raft.Status) error {
+func (n *raftNode) validateChange(ctx context.Context, cc *raftpb.ConfChange, st raft.Status) error {
 	m, known := n.members.get(cc.NodeID)
 	url := string(cc.Context)
 	if url != "" {
@@ -133,7 +133,30 @@ func (n *raftNode) validateChange(cc *raftpb.ConfChange, st raft.Status) error {
 			return badRequest("the body is the new member's peer URL")
 		}
 	}
+	st = n.statusWhen(ctx, func(st raft.Status) bool {
+		return st.RaftState != raft.StateLeader || keepsQuorum(cc, st, m) == nil
+	})
+	if st.RaftState != raft.StateLeader {
+		return errLeaderChanging
+	}
 	return keepsQuorum(cc, st, m)
+}
+
+// errLeaderChanging is for what only a leader can do, on a node that has just
+// ceased to be one.
+var errLeaderChanging = &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"}
+
+// statusWhen returns Raft's status when it will do, or after three heartbeats as it
+// then is. Once per election timeout a leader begins anew to note whom it hears
+// from (diss. §6.2), and for a round trip its status shows nobody.
+func (n *raftNode) statusWhen(ctx context.Context, willDo func(raft.Status) bool) (st raft.Status) {
+	ctx, cancel := context.WithTimeout(ctx, 3*heartbeatTicks*tickInterval)
+	defer cancel()
+	waitUntil(ctx, func() bool {
+		st = n.node.Status()
+		return willDo(st)
+	})
+	return st
 }
 
 // keepsQuorum refuses a change after which the voters that the leader has heard

@@ -111,7 +111,7 @@ func (a *api) led(ctx context.Context, w http.ResponseWriter, req *http.Request,
 		a.fail(w, errNoLeader)
 		return
 	case lead != a.node.cfg.id && req.Header.Get(hopsHeader) != "":
-		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: "the leader is changing"})
+		a.fail(w, errLeaderChanging)
 		return
 	case lead != a.node.cfg.id:
 		a.passOn(ctx, w, req, lead, body, seen)
