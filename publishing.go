@@ -107,6 +107,9 @@ func (n *raftNode) publishSnapshot(m raftpb.SnapshotMetadata) error {
 		return errors.Join(fmt.Errorf("read the members in snapshot %d: %w", m.Index, err), file.Close())
 	}
 	if n.node != nil {
+		for _, id := range n.members.removedIDs() { // among them some that we did not see go
+			n.transport.RemovePeer(id)
+		}
 		for _, member := range n.members.list() {
 			n.transport.SetPeer(member.ID, member.URL)
 		}

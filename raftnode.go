@@ -128,7 +128,9 @@ func (n *raftNode) start() error {
 		n.node = raft.StartNode(n.raftConfig(), peers)
 	}
 	for _, m := range append(n.cfg.cluster, n.members.list()...) { // what is stored wins
-		n.transport.SetPeer(m.ID, m.URL)
+		if !n.members.isRemoved(m.ID) {
+			n.transport.SetPeer(m.ID, m.URL)
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop // close ends it: a node that shuts down has things to do first
@@ -249,7 +251,7 @@ func (n *raftNode) save(rd raft.Ready) error {
 	if err := n.wal.Save(rd.HardState, rd.Entries, marker, rd.MustSync || marker.Index > 0); err != nil {
 		return fmt.Errorf("save %d entries: %w", len(rd.Entries), err)
 	}
-	if !n.dir.Started && len(rd.Entries)+int(marker.Index) > 0 {
+	if !n.dir.Started && (len(rd.Entries) > 0 || marker.Index > 0 || !raft.IsEmptyHardState(rd.HardState)) {
 		if err := n.dir.change(func(id *identity) { id.Started = true }); err != nil {
 			return fmt.Errorf("note that the log has begun: %w", err)
 		}

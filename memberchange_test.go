@@ -1,0 +1,179 @@
+// Members as one node sees them: whom its leader hears from, whom a snapshot has
+// removed, and what it must not forget of its own votes.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/quorum"
+	"example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/snap"
+	"example.com/raftexample/raft/tracker"
+	"example.com/raftexample/raft/vfs"
+)
+
+// toldNode is a raft.Node whose status is told by a test.
+type toldNode struct {
+	raft.Node
+	status func() raft.Status
+	target uint64 // of the transfer that was asked for
+}
+
+func (n *toldNode) Status() raft.Status { return n.status() }
+
+func (n *toldNode) TransferLeadership(_ context.Context, _, target uint64) { n.target = target }
+
+// leaderOf returns the status of node 1 as the leader of three, which has heard from
+// some of them.
+func leaderOf(heard ...uint64) raft.Status {
+	st := raft.Status{Progress: map[uint64]tracker.Progress{1: {}, 2: {}, 3: {}}}
+	st.ID, st.RaftState = 1, raft.StateLeader
+	st.Config.Voters[0] = quorum.MajorityConfig{1: {}, 2: {}, 3: {}}
+	for _, id := range heard {
+		st.Progress[id] = tracker.Progress{RecentActive: true, Match: id}
+	}
+	return st
+}
+
+// newNodeIn returns a node that is not started, on a new data directory.
+func newNodeIn(t *testing.T, path string, flags ...string) *raftNode {
+	t.Helper()
+	cfg, err := parseFlags(append(flags, "--data-dir", path), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := openDataDir(vfs.OS, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := settleIdentity(t.Context(), &cfg, dir, nil, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return newRaftNode(cfg, dir, nil, slog.New(slog.DiscardHandler))
+}
+
+// diss. §6.2: a leader notes anew whom it hears from once per election timeout. Until
+// the next answers come, which is a round trip, that is nobody; but a change of the
+// membership, or a hand-over, is not refused for that. When nobody answers, it is.
+func TestSilenceOfARoundTrip(t *testing.T) {
+	removal := &raftpb.ConfChange{Type: raftpb.ConfChangeRemoveNode, NodeID: 3}
+	for _, tt := range []struct {
+		name   string
+		later  []raft.Status // one after the other; the last one stays
+		change int           // the answer to the removal of 3, 0 if it may go on
+		target uint64        // who leadership is handed to
+	}{
+		{"all are heard from", []raft.Status{leaderOf(2, 3)}, 0, 3},
+		{"all, after a round trip", []raft.Status{leaderOf(), leaderOf(), leaderOf(2, 3)}, 0, 3},
+		{"enough, after a round trip", []raft.Status{leaderOf(), leaderOf(2)}, 0, 2},
+		{"nobody any more", []raft.Status{leaderOf()}, http.StatusConflict, raft.None},
+		{"another leads by then", []raft.Status{leaderOf(), {}}, http.StatusServiceUnavailable, raft.None},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			told := &toldNode{}
+			tell := func() {
+				rest := tt.later
+				told.status = func() raft.Status {
+					st := rest[0]
+					if len(rest) > 1 {
+						rest = rest[1:]
+					}
+					return st
+				}
+			}
+			n := &raftNode{node: told, members: newMembership()}
+			n.members.members[3] = member{ID: 3}
+
+			tell()
+			err := n.validateChange(t.Context(), removal, leaderOf())
+			var refused *apiError
+			if tt.change == 0 && err != nil || tt.change != 0 && (!errors.As(err, &refused) || refused.status != tt.change) {
+				t.Errorf("the removal: %v, want %d", err, tt.change)
+			}
+			tell()
+			began := time.Now()
+			n.handOver(300 * time.Millisecond)
+			if told.target != tt.target {
+				t.Errorf("leadership was handed to %d, want %d", told.target, tt.target)
+			}
+			if took := time.Since(began); took > electionTimeout {
+				t.Errorf("the hand-over took %v", took)
+			}
+		})
+	}
+}
+
+// §7: a snapshot replaces the log before it, the removals in there too: a member whose
+// removal we did not see is no peer any more.
+func TestSnapshotRemovesPeers(t *testing.T) {
+	n := newNodeIn(t, filepath.Join(t.TempDir(), "n1"))
+	n.node = &toldNode{}
+	var err error
+	if n.snaps, err = snap.Open(n.dir.snapDir(), vfs.OS); err != nil {
+		t.Fatal(err)
+	}
+	go n.applyCommits()
+	defer func() {
+		if err := errors.Join(n.close(), n.dir.close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for id, url := range map[uint64]string{2: "http://127.0.0.1:2", 3: "http://127.0.0.1:3"} {
+		n.transport.SetPeer(id, url)
+	}
+
+	later := newMembership()
+	later.members = map[uint64]member{1: {ID: 1, URL: "http://127.0.0.1:1"}, 2: {ID: 2, URL: "http://127.0.0.1:2"}, 4: {ID: 4, URL: "http://127.0.0.1:4"}}
+	later.removed = map[uint64]bool{3: true}
+	meta := raftpb.SnapshotMetadata{Index: 9, Term: 1, ConfState: raftpb.ConfState{Voters: []uint64{1, 2, 4}}}
+	if _, err := n.writeSnapshot(meta, later.save(), n.store.snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.publishSnapshot(meta); err != nil {
+		t.Fatal(err)
+	}
+	peers := n.transport.Reachable()
+	for id, want := range map[uint64]bool{2: true, 3: false, 4: true} {
+		if _, is := peers[id]; is != want {
+			t.Errorf("member %d is a peer: %t, want %t", id, is, want)
+		}
+	}
+}
+
+// Figure 2, "Persistent state": a member that has stored a term or a vote and nothing
+// else, as one that has just joined, notices when that is gone.
+func TestLostVote(t *testing.T) {
+	path, ports := filepath.Join(t.TempDir(), "n1"), freePorts(t, 2)
+	flags := []string{"--cluster", "http://127.0.0.1:" + ports[0], "--port", ports[1]}
+	n := newNodeIn(t, path, flags...)
+	go n.applyCommits()
+	if _, err := n.replay(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.save(raft.Ready{HardState: raftpb.HardState{Term: 2, Vote: 3}, MustSync: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(n.close(), n.dir.close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(path, "wal")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := run(ctx, append(flags, "--data-dir", path), machine{fs: vfs.OS}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "log of member 1 is gone") {
+		t.Errorf("without its log it ended with %v", err)
+	}
+}
