@@ -253,7 +253,8 @@ func TestReadmeTour(t *testing.T) {
 
 	// A fourth node, then without the third.
 	term.until(`curl -L "http://127.0.0.1:12380/-/members/4?learner" -XPOST -d http://127.0.0.1:42379`, "204")
-	fourth := term.background("go run . --id 4 --cluster http://127.0.0.1:12379,http://127.0.0.1:22379,http://127.0.0.1:32379,http://127.0.0.1:42379 --port 42380 --join")
+	const startFourth = "go run . --id 4 --cluster http://127.0.0.1:12379,http://127.0.0.1:22379,http://127.0.0.1:32379,http://127.0.0.1:42379 --port 42380 --join"
+	fourth := term.background(startFourth)
 	term.until("curl -L http://127.0.0.1:12380/-/members/4 -XPOST", "204")
 	term.until("curl -L http://127.0.0.1:12380/-/members/3 -XDELETE", "204")
 	if list := term.run("curl -L http://127.0.0.1:12380/-/members"); !strings.Contains(list, `"id":4`) || strings.Contains(list, `"id":3`) {
@@ -262,21 +263,39 @@ func TestReadmeTour(t *testing.T) {
 	if body := get(t, term.ports.Replace("http://127.0.0.1:42380/my-key")); body != "bar" {
 		t.Fatalf("the fourth node has %q", body)
 	}
-	waitFor(t, 10*time.Second, "node 3 says that it was removed", func() bool {
+	saysRemoved := func() bool {
 		return strings.Contains(cluster.out.String(), "this member was removed from the cluster")
-	})
+	}
+	waitFor(t, 10*time.Second, "node 3 says that it was removed", saysRemoved)
+	term.interrupt(cluster, fourth)
 
-	// Ctrl-C ends everything within 3 s.
-	fourth.signal(syscall.SIGINT)
-	if err := fourth.ended(2 * time.Second); err != nil {
-		t.Errorf("the fourth node ended with %v", err)
+	// All of them again.
+	cluster = term.background("go tool goreman start")
+	fourth = term.background(startFourth)
+	term.until("curl -L http://127.0.0.1:42380/my-key", "bar200")
+	term.until("curl -L http://127.0.0.1:12380/my-key -XPUT -d foo", "204")
+	term.until("curl -L http://127.0.0.1:22380/my-key", "foo200")
+	if list := term.run("curl -L http://127.0.0.1:12380/-/members"); !strings.Contains(list, `"id":4`) || strings.Contains(list, `"id":3`) {
+		t.Fatalf("members after the restart: %s", list)
+	}
+	waitFor(t, 10*time.Second, "node 3 says again that it was removed", saysRemoved)
+	term.interrupt(cluster, fourth)
+}
+
+// interrupt is Ctrl-C in goreman's terminal and in another node's: everything ends
+// within 3 s, and no port is held.
+func (term *terminal) interrupt(cluster, node *process) {
+	term.t.Helper()
+	node.signal(syscall.SIGINT)
+	if err := node.ended(2 * time.Second); err != nil {
+		term.t.Errorf("%v ended with %v", node.cmd.Args, err)
 	}
 	cluster.signal(syscall.SIGINT)
 	cluster.ended(3 * time.Second)
 	for _, port := range readmePorts {
 		l, err := net.Listen("tcp", "127.0.0.1:"+term.ports.Replace(port))
 		if err != nil {
-			t.Errorf("port %s of the README is still held: %v", port, err)
+			term.t.Errorf("port %s of the README is still held: %v", port, err)
 			continue
 		}
 		l.Close()
