@@ -10,11 +10,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // commandVersion is the only version of the encoding so far. Replicas must
 // agree, so what a node does not know it must not skip: it stops.
 const commandVersion = 1
+
+// largeValue is from how many bytes on a value is not copied from the log to the
+// store. Raft's decoder gives data of this size its own memory.
+const largeValue = 4 << 10
 
 // operation is what a command does.
 type operation byte
@@ -64,8 +69,9 @@ func (c *command) encode() []byte {
 
 var errShortCommand = errors.New("a command is cut short")
 
-// decodeCommand reads a command. Key and value are one copy of what data holds,
-// which may be a part of a whole batch.
+// decodeCommand reads a command. A large value stays where it is: the data of an
+// entry never changes, and that of a large one has memory of its own. Else key and
+// value are one copy, as data may be a part of a whole batch.
 func decodeCommand(data []byte) (c command, err error) {
 	if len(data) < 3 {
 		return command{}, errShortCommand
@@ -101,7 +107,14 @@ func decodeCommand(data []byte) (c command, err error) {
 	if err != nil || size > uint64(len(rest)) {
 		return command{}, errShortCommand
 	}
+	if value := rest[size:]; len(value) >= largeValue {
+		c.key, c.value = string(rest[:size]), unchanging(value)
+		return c, nil
+	}
 	text := string(rest)
 	c.key, c.value = text[:size], text[size:]
 	return c, nil
 }
+
+// unchanging is b as a string, without a copy: b must not change any more.
+func unchanging(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -6,14 +6,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -164,12 +167,13 @@ func (a *api) put(ctx context.Context, w http.ResponseWriter, req *http.Request,
 		a.fail(w, err)
 		return
 	}
-	value, err := readValue(w, req)
-	if err != nil {
+	buffer := values.Get().(*[]byte)
+	defer values.Put(buffer)
+	if *buffer, err = readValue(w, req, (*buffer)[:0]); err != nil {
 		a.fail(w, err)
 		return
 	}
-	rev, err := a.store.put(ctx, key, string(value), cond, revision)
+	rev, err := a.store.put(ctx, key, unchanging(*buffer), cond, revision) // keeps no part of it
 	if err != nil {
 		a.fail(w, err)
 		return
@@ -178,26 +182,30 @@ func (a *api) put(ctx context.Context, w http.ResponseWriter, req *http.Request,
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// readValue reads a request's body, up to the largest value.
-func readValue(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+// values are buffers for the bodies of writes.
+var values = sync.Pool{New: func() any { return new([]byte) }}
+
+// readValue reads a request's body, up to the largest value, and appends it to value.
+func readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, error) {
 	tooLarge := &apiError{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("a value has at most %d bytes", maxValueBytes)}
 	if req.ContentLength > maxValueBytes {
-		return nil, tooLarge
+		return value, tooLarge
 	}
-	var value []byte
 	var err error
-	if req.ContentLength >= 0 {
-		value = make([]byte, req.ContentLength)
+	if n := int(req.ContentLength); n >= 0 {
+		value = slices.Grow(value, n)[:n]
 		_, err = io.ReadFull(req.Body, value)
 	} else {
-		value, err = io.ReadAll(http.MaxBytesReader(w, req.Body, maxValueBytes))
+		body := bytes.NewBuffer(value)
+		_, err = body.ReadFrom(http.MaxBytesReader(w, req.Body, maxValueBytes))
+		value = body.Bytes()
 	}
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit):
-		return nil, tooLarge
+		return value, tooLarge
 	case err != nil:
-		return nil, badRequest("read the value: %v", err)
+		return value, badRequest("read the value: %v", err)
 	}
 	return value, nil
 }

@@ -230,26 +230,36 @@ func (m *Message) describe(w *text) {
 	}
 }
 
+// sharedEntryBytes is the size below which entries that come together share one
+// allocation. A larger one may be kept longer than the rest, and gets its own.
+const sharedEntryBytes = 4 << 10
+
 // decodeEntries reads the entry of size bytes that b begins with, and those that
-// follow it directly: there may be many. They take two allocations, one for the
-// entries and one for all their data: for many, a copy of what they are decoded
+// follow it directly: there may be many. Small ones take two allocations, one for
+// the entries and one for all their data, which is a copy of what they are decoded
 // from.
 func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
-	count, end := countEntries(b, size)
+	count, small, end := countEntries(b, size)
 	if m.Entries == nil {
 		m.Entries = make([]Entry, 0, count)
 	} else {
 		m.Entries = slices.Grow(m.Entries, count)
 	}
 
-	run, rest, ours := b[:end], b[end:], count > 1
-	if ours {
-		run = clone(run)
+	var shared []byte
+	if count > 1 {
+		shared = make([]byte, 0, small)
 	}
+	run, rest := b[:end], b[end:]
 	for {
 		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		if err = m.Entries[last].decode(run[:size], ours); err != nil {
+		entry, ours := run[:size], count > 1 && size < sharedEntryBytes
+		if ours {
+			shared = append(shared, entry...)
+			entry = shared[len(shared)-len(entry):]
+		}
+		if err = m.Entries[last].decode(entry, ours); err != nil {
 			return nil, err
 		}
 		if run = run[size:]; len(run) == 0 {
@@ -261,14 +271,18 @@ func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) 
 }
 
 // countEntries counts the entries that b begins with, of which the first has size
-// bytes and no head any more, and returns where the last one ends.
-func countEntries(b []byte, size uint64) (count, end int) {
+// bytes and no head any more, and returns how many bytes the small ones have
+// together, and where the last one ends.
+func countEntries(b []byte, size uint64) (count, small, end int) {
 	const entryTag = 7<<3 | bytesType
 	for {
 		count, end = count+1, end+int(size)
+		if size < sharedEntryBytes {
+			small += int(size)
+		}
 		tag, next, n := nextField(b[end:])
 		if n < 0 || tag != entryTag {
-			return count, end
+			return count, small, end
 		}
 		size, end = next, end+n
 	}
