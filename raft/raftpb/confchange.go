@@ -60,24 +60,24 @@ func (t ConfChangeTransition) String() string {
 
 // ConfChange changes one node's membership.
 type ConfChange struct {
-	Type    ConfChangeType `json:"type"`
-	NodeID  uint64         `json:"node_id"`
-	Context []byte         `json:"context,omitempty"` // for the user, such as an address
-	ID      uint64         `json:"id"`                // for the user, to recognise the change
+	Type    ConfChangeType `protobuf:"varint,2,opt,name=type,enum=raftpb.ConfChangeType" json:"type"`
+	NodeID  uint64         `protobuf:"varint,3,opt,name=node_id" json:"node_id"`
+	Context []byte         `protobuf:"bytes,4,opt,name=context" json:"context,omitempty"` // for the user, such as an address
+	ID      uint64         `protobuf:"varint,1,opt,name=id" json:"id"`                    // for the user, to recognise the change
 }
 
 // ConfChangeSingle is one node's part in a ConfChangeV2.
 type ConfChangeSingle struct {
-	Type   ConfChangeType `json:"type"`
-	NodeID uint64         `json:"node_id"`
+	Type   ConfChangeType `protobuf:"varint,1,opt,name=type,enum=raftpb.ConfChangeType" json:"type"`
+	NodeID uint64         `protobuf:"varint,2,opt,name=node_id" json:"node_id"`
 }
 
 // ConfChangeV2 changes any number of nodes at once. The zero value, apart from
 // Context, leaves a joint configuration.
 type ConfChangeV2 struct {
-	Transition ConfChangeTransition `json:"transition"`
-	Changes    []ConfChangeSingle   `json:"changes"`
-	Context    []byte               `json:"context,omitempty"` // for the user
+	Transition ConfChangeTransition `protobuf:"varint,1,opt,name=transition,enum=raftpb.ConfChangeTransition" json:"transition"`
+	Changes    []ConfChangeSingle   `protobuf:"bytes,2,rep,name=changes" json:"changes"`
+	Context    []byte               `protobuf:"bytes,3,opt,name=context" json:"context,omitempty"` // for the user
 }
 
 // ConfChangeI is either form of a change: a ConfChange or a ConfChangeV2.

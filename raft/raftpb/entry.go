@@ -33,10 +33,10 @@ func enumName(names []string, v int32) string {
 
 // Entry is one place of the log (§5.3).
 type Entry struct {
-	Term  uint64    `json:"Term"`           // the term in which a leader received it
-	Index uint64    `json:"Index"`          // its position, counted from 1
-	Type  EntryType `json:"Type"`           // what Data is
-	Data  []byte    `json:"Data,omitempty"` // the command; nil in the entry that opens a leader's term
+	Term  uint64    `protobuf:"varint,2,opt,name=Term" json:"Term"`                       // the term in which a leader received it
+	Index uint64    `protobuf:"varint,3,opt,name=Index" json:"Index"`                     // its position, counted from 1
+	Type  EntryType `protobuf:"varint,1,opt,name=Type,enum=raftpb.EntryType" json:"Type"` // what Data is
+	Data  []byte    `protobuf:"bytes,4,opt,name=Data" json:"Data,omitempty"`              // the command; nil in the entry that opens a leader's term
 }
 
 // Size returns the length of what Marshal returns.

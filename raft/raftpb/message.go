@@ -57,29 +57,29 @@ func (t MessageType) String() string { return enumName(messageTypeNames[:], int3
 // Message is everything nodes say to each other; Type decides which fields
 // mean something.
 type Message struct {
-	Type MessageType `json:"type"`
-	To   uint64      `json:"to"`
-	From uint64      `json:"from"`
-	Term uint64      `json:"term"` // the sender's term, 0 where none belongs
+	Type MessageType `protobuf:"varint,1,opt,name=type,enum=raftpb.MessageType" json:"type"`
+	To   uint64      `protobuf:"varint,2,opt,name=to" json:"to"`
+	From uint64      `protobuf:"varint,3,opt,name=from" json:"from"`
+	Term uint64      `protobuf:"varint,4,opt,name=term" json:"term"` // the sender's term, 0 where none belongs
 
 	// LogTerm and Index name an entry: the one before Entries (MsgApp), the
 	// candidate's last (MsgVote), the one that is acknowledged or refused
 	// (MsgAppResp), the one a read waits for (MsgReadIndexResp).
-	LogTerm uint64 `json:"logTerm"`
-	Index   uint64 `json:"index"`
+	LogTerm uint64 `protobuf:"varint,5,opt,name=logTerm" json:"logTerm"`
+	Index   uint64 `protobuf:"varint,6,opt,name=index" json:"index"`
 
-	Entries []Entry `json:"entries"`
-	Commit  uint64  `json:"commit"` // the leader's commit index
-	Vote    uint64  `json:"vote"`   // the vote to store (MsgStorageAppend)
+	Entries []Entry `protobuf:"bytes,7,rep,name=entries" json:"entries"`
+	Commit  uint64  `protobuf:"varint,8,opt,name=commit" json:"commit"` // the leader's commit index
+	Vote    uint64  `protobuf:"varint,13,opt,name=vote" json:"vote"`    // the vote to store (MsgStorageAppend)
 
-	Snapshot   *Snapshot `json:"snapshot,omitempty"`
-	Reject     bool      `json:"reject"`
-	RejectHint uint64    `json:"rejectHint"` // where the logs may agree (MsgAppResp)
-	Context    []byte    `json:"context,omitempty"`
+	Snapshot   *Snapshot `protobuf:"bytes,9,opt,name=snapshot" json:"snapshot,omitempty"`
+	Reject     bool      `protobuf:"varint,10,opt,name=reject" json:"reject"`
+	RejectHint uint64    `protobuf:"varint,11,opt,name=rejectHint" json:"rejectHint"` // where the logs may agree (MsgAppResp)
+	Context    []byte    `protobuf:"bytes,12,opt,name=context" json:"context,omitempty"`
 
 	// Responses are to be delivered once the work this message asks for is done;
 	// only messages to the node's own threads have them.
-	Responses []Message `json:"responses"`
+	Responses []Message `protobuf:"bytes,14,rep,name=responses" json:"responses"`
 }
 
 // Size returns the length of what Marshal returns.

@@ -10,33 +10,33 @@ package raftpb
 // While it is joint (§6), VotersOutgoing holds the voters of the old half.
 type ConfState struct {
 	// Voters are the voters, or those of the new half of a joint configuration.
-	Voters []uint64 `json:"voters,omitempty"`
+	Voters []uint64 `protobuf:"varint,1,rep,name=voters" json:"voters,omitempty"`
 
 	// Learners receive the log and count in no quorum (diss. §4.2.1).
-	Learners []uint64 `json:"learners,omitempty"`
+	Learners []uint64 `protobuf:"varint,2,rep,name=learners" json:"learners,omitempty"`
 
 	// VotersOutgoing are the voters of the old half; empty unless joint.
-	VotersOutgoing []uint64 `json:"voters_outgoing,omitempty"`
+	VotersOutgoing []uint64 `protobuf:"varint,3,rep,name=voters_outgoing" json:"voters_outgoing,omitempty"`
 
 	// LearnersNext are voters of the old half that become learners on leaving the
 	// joint configuration.
-	LearnersNext []uint64 `json:"learners_next,omitempty"`
+	LearnersNext []uint64 `protobuf:"varint,4,rep,name=learners_next" json:"learners_next,omitempty"`
 
 	// AutoLeave says that the leader leaves the joint configuration by itself.
-	AutoLeave bool `json:"auto_leave"`
+	AutoLeave bool `protobuf:"varint,5,opt,name=auto_leave" json:"auto_leave"`
 }
 
 // SnapshotMetadata says which prefix of the log a snapshot stands for.
 type SnapshotMetadata struct {
-	ConfState ConfState `json:"conf_state"` // the configuration as of Index
-	Index     uint64    `json:"index"`      // the last entry it includes
-	Term      uint64    `json:"term"`       // that entry's term
+	ConfState ConfState `protobuf:"bytes,1,opt,name=conf_state" json:"conf_state"` // the configuration as of Index
+	Index     uint64    `protobuf:"varint,2,opt,name=index" json:"index"`          // the last entry it includes
+	Term      uint64    `protobuf:"varint,3,opt,name=term" json:"term"`            // that entry's term
 }
 
 // Snapshot is the state machine as of an entry (§7).
 type Snapshot struct {
-	Data     []byte           `json:"data,omitempty"` // the state, in the user's own encoding
-	Metadata SnapshotMetadata `json:"metadata"`
+	Data     []byte           `protobuf:"bytes,1,opt,name=data" json:"data,omitempty"` // the state, in the user's own encoding
+	Metadata SnapshotMetadata `protobuf:"bytes,2,opt,name=metadata" json:"metadata"`
 }
 
 // Size returns the length of what Marshal returns.

@@ -7,9 +7,9 @@ package raftpb
 // HardState is what must be durable before a node answers anyone (Figure 2).
 // Commit is there for a quicker start only: it may be lost without harm.
 type HardState struct {
-	Term   uint64 `json:"term"`   // the latest term the node has seen
-	Vote   uint64 `json:"vote"`   // who got its vote in Term, or 0
-	Commit uint64 `json:"commit"` // the highest index it knew to be committed
+	Term   uint64 `protobuf:"varint,1,opt,name=term" json:"term"`     // the latest term the node has seen
+	Vote   uint64 `protobuf:"varint,2,opt,name=vote" json:"vote"`     // who got its vote in Term, or 0
+	Commit uint64 `protobuf:"varint,3,opt,name=commit" json:"commit"` // the highest index it knew to be committed
 }
 
 // Size returns the length of what Marshal returns.
