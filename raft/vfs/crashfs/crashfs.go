@@ -26,6 +26,10 @@ import (
 // ErrCrashed is what every operation returns once the disk has crashed.
 var ErrCrashed = errors.New("crashfs: the disk has crashed")
 
+// ErrSkipped is for Fault to return: a Sync or SyncDir then does nothing, and says
+// that it did.
+var ErrSkipped = errors.New("crashfs: skipped")
+
 // errGone is ErrCrashed for the operations after the one in which it happened.
 var errGone = fmt.Errorf("too late: %w", ErrCrashed)
 
@@ -43,7 +47,7 @@ type Op struct {
 // FS is the disk. It is safe for concurrent use.
 type FS struct {
 	// Fault, if not nil, is asked before each operation. An error makes it fail;
-	// ErrCrashed is a crash in the middle of it. It must be set before the disk is
+	// ErrCrashed is a crash in the middle of it, ErrSkipped a lie. It must be set before the disk is
 	// used, may block, and is called without any lock.
 	Fault func(Op) error
 
@@ -358,6 +362,9 @@ func (f *FS) List(dir string) ([]string, error) {
 // SyncDir implements vfs.FS.
 func (f *FS) SyncDir(dir string) error {
 	if err := f.begin("SyncDir", dir); err != nil {
+		if errors.Is(err, ErrSkipped) {
+			return nil
+		}
 		return err
 	}
 	defer f.mu.Unlock()

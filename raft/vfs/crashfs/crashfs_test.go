@@ -153,6 +153,36 @@ func TestFailedSyncLosesWrites(t *testing.T) {
 	}
 }
 
+// A sync that is skipped says that all is well, and makes nothing durable.
+func TestSkippedSyncs(t *testing.T) {
+	f := New()
+	file := create(t, f, "/x", "content")
+	f.Fault = func(op Op) error {
+		if op.Kind == "Sync" {
+			return ErrSkipped
+		}
+		return nil
+	}
+	must(t, file.Sync())
+	must(t, f.SyncDir("/"))
+	if got := outcomes(t, f, "/x"); got["content"] == 0 || got[""] == 0 || got["-"] != 0 {
+		t.Errorf("without the file's sync: %v", got)
+	}
+
+	f.Fault = func(op Op) error {
+		if op.Kind == "SyncDir" {
+			return ErrSkipped
+		}
+		return nil
+	}
+	file = create(t, f, "/y", "content")
+	must(t, file.Sync())
+	must(t, f.SyncDir("/"))
+	if got := outcomes(t, f, "/y"); got["content"] == 0 || got["-"] == 0 || len(got) != 2 {
+		t.Errorf("without the directory's: %v", got)
+	}
+}
+
 // Nothing works after a crash; the operation it happened in may have.
 func TestCrashInTheMiddle(t *testing.T) {
 	f := New()
