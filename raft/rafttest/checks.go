@@ -60,6 +60,9 @@ func (j *judge) started(n *node) {
 		j.s.fail("node %d starts in term %d, but had stored term %d", n.id, st.Term, n.disk.synced.Term)
 	}
 	n.seen = seen{term: st.Term, commit: st.Commit, applied: st.Applied, log: append([]pb.Entry(nil), n.disk.entries...)}
+	if n.applied > 0 {
+		j.applied(n) // the snapshot it starts from
+	}
 }
 
 // look checks what a node's status shows.

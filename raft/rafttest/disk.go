@@ -1,10 +1,14 @@
 // Disks: a crash loses what was not synced.
+//
+// Half of the seeds have no more than this. The others have files, too: see
+// files.go.
 
 package rafttest
 
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"example.com/raftexample/raft"
 	pb "example.com/raftexample/raft/raftpb"
@@ -49,6 +53,19 @@ func (d *disk) write(hard pb.HardState, entries []pb.Entry, snapshot *pb.Snapsho
 			d.durable = len(d.entries)
 		}
 	}
+}
+
+// mark takes a snapshot of the node's own state, and keeps what follows it. Its
+// marker is synced, and with it what waited.
+func (d *disk) mark(snapshot pb.Snapshot) {
+	keep := slices.IndexFunc(d.entries, func(e pb.Entry) bool { return e.Index > snapshot.Metadata.Index })
+	if keep < 0 {
+		keep = len(d.entries)
+	}
+	d.snap = snapshot
+	d.entries = slices.Clone(d.entries[keep:])
+	d.durable = max(0, d.durable-keep)
+	d.write(pb.HardState{}, nil, nil, true)
 }
 
 // crash loses what was not synced, or not, as chance has it.

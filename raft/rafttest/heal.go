@@ -21,7 +21,8 @@ import (
 func (s *sim) heal() {
 	s.note("all heals")
 	s.net.heal()
-	s.plan.drop, s.plan.duplicate = 0, 0
+	s.healed = true
+	s.plan.drop, s.plan.duplicate, s.plan.faults = 0, 0, 0
 	for _, n := range s.nodes {
 		if !n.up {
 			s.start(n)
@@ -41,6 +42,11 @@ func (s *sim) heal() {
 		for _, n := range s.nodes {
 			if n.up {
 				s.on(n, func() { n.raw.Tick() })
+			}
+			// Once in a round: a newcomer that is in no snapshot yet ignores the old one,
+			// and would be sent it again and again.
+			for n.up && len(n.reports) > 0 {
+				s.report(n)
 			}
 		}
 		if round%25 == 24 {

@@ -23,6 +23,12 @@ func (s *sim) send(from *node, messages []pb.Message) {
 		s.judge.sent(from, &m)
 		if m.Type == pb.MsgSnap {
 			from.reports = append(from.reports, m.To)
+			if from.files != nil && !s.attach(from, &m) {
+				if !from.up {
+					return
+				}
+				continue
+			}
 		}
 		if s.net.cut[[2]uint64{m.From, m.To}] || s.chance(s.plan.drop) {
 			if s.chance(0.3) {
@@ -72,6 +78,9 @@ func (s *sim) deliverAt(i int) {
 	}
 	s.note("deliver %v", described(m))
 	s.on(to, func() {
+		if m.Type == pb.MsgSnap && to.files != nil && !s.receive(to, &m) {
+			return
+		}
 		if err := to.raw.Step(m); err != nil && err != raft.ErrStepPeerNotFound {
 			s.ignore(err)
 		}

@@ -19,6 +19,8 @@ type node struct {
 	up   bool
 	disk disk
 
+	files *files // nil if the disk is only thought of
+
 	// What a crash loses.
 	raw         *raft.RawNode
 	storage     *raft.MemoryStorage
@@ -29,7 +31,8 @@ type node struct {
 	applied     uint64
 	state       uint64
 	confState   pb.ConfState
-	reports     []uint64 // snapshots sent, whose outcome was not reported
+	taken       *pb.Snapshot // of this state, not adopted yet
+	reports     []uint64     // snapshots sent, whose outcome was not reported
 	unreachable []uint64
 
 	seen seen // by the judge
@@ -39,7 +42,10 @@ var silent = &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)}
 
 func (s *sim) addNode() *node {
 	n := &node{id: uint64(len(s.nodes) + 1)}
-	n.disk.lying = s.Plant == PlantLostAck
+	if s.plan.segment > 0 {
+		n.files = s.newFiles()
+	}
+	n.disk.lying = n.files == nil && s.Plant == PlantLostAck
 	s.nodes = append(s.nodes, n)
 	return n
 }
@@ -47,6 +53,12 @@ func (s *sim) addNode() *node {
 // start starts a node from its disk.
 func (s *sim) start(n *node) {
 	s.note("%d starts", n.id)
+	if n.files != nil {
+		if err := s.recover(n); err != nil {
+			s.stop(n, err)
+			return
+		}
+	}
 	n.storage = n.disk.load()
 	n.applied = n.disk.snap.Metadata.Index
 	n.confState = n.disk.snap.Metadata.ConfState
@@ -69,7 +81,7 @@ func (s *sim) start(n *node) {
 	raw, err := raft.NewRawNode(c)
 	must(err)
 	n.raw, n.up = raw, true
-	n.ready, n.stage, n.appends, n.applies = nil, 0, nil, nil
+	n.ready, n.stage, n.appends, n.applies, n.taken = nil, 0, nil, nil, nil
 	n.reports, n.unreachable = nil, nil
 	s.judge.started(n)
 }
@@ -79,9 +91,19 @@ func (s *sim) crash(n *node) {
 	keep := s.chance(0.5)
 	s.note("%d crashes, unsynced data survive: %t", n.id, keep)
 	s.result.Crashes++
+	s.down(n, keep)
+}
+
+// down takes a node down, with its machine unless what was not synced is kept.
+func (s *sim) down(n *node, keep bool) {
 	n.up = false
 	n.raw, n.storage, n.ready = nil, nil, nil
-	n.disk.crash(keep)
+	switch {
+	case n.files == nil:
+		n.disk.crash(keep)
+	case !keep:
+		n.files.crash(s)
+	}
 }
 
 // on does something to a node, and has it judged.
@@ -92,24 +114,22 @@ func (s *sim) on(n *node, f func()) {
 
 // busy reports whether a node has something to do.
 func (s *sim) busy(n *node) bool {
-	return n.ready != nil || len(n.appends) > 0 || len(n.applies) > 0 || len(n.reports) > 0 ||
-		len(n.unreachable) > 0 || n.raw.HasReady()
+	return n.ready != nil || n.taken != nil || len(n.appends) > 0 || len(n.applies) > 0 ||
+		len(n.reports) > 0 && !s.healed || len(n.unreachable) > 0 || n.raw.HasReady()
 }
 
 // proceed does one step of what a node has to do.
 func (s *sim) proceed(n *node) {
 	switch {
-	case len(n.reports) > 0 && s.chance(0.3):
-		to := n.reports[0]
-		n.reports = n.reports[1:]
-		status := pick(s, raft.SnapshotFinish, raft.SnapshotFailure)
-		s.note("%d hears of its snapshot to %d: %v", n.id, to, status)
-		s.on(n, func() { n.raw.ReportSnapshot(to, status) })
+	case len(n.reports) > 0 && !s.healed && s.chance(0.3):
+		s.report(n)
 	case len(n.unreachable) > 0 && s.chance(0.3):
 		to := n.unreachable[0]
 		n.unreachable = n.unreachable[1:]
 		s.note("%d hears that %d is unreachable", n.id, to)
 		s.on(n, func() { n.raw.ReportUnreachable(to) })
+	case n.taken != nil && s.chance(0.3):
+		s.on(n, func() { s.adopt(n) })
 	case len(n.appends) > 0 && s.chance(0.6):
 		s.storeAsync(n)
 	case len(n.applies) > 0 && s.chance(0.6):
@@ -119,6 +139,15 @@ func (s *sim) proceed(n *node) {
 	case n.raw.HasReady():
 		s.takeReady(n)
 	}
+}
+
+// report tells a node how sending a snapshot went.
+func (s *sim) report(n *node) {
+	to := n.reports[0]
+	n.reports = n.reports[1:]
+	status := pick(s, raft.SnapshotFinish, raft.SnapshotFailure)
+	s.note("%d hears of its snapshot to %d: %v", n.id, to, status)
+	s.on(n, func() { n.raw.ReportSnapshot(to, status) })
 }
 
 // takeReady takes the next Ready.
@@ -142,6 +171,9 @@ func (s *sim) takeReady(n *node) {
 				s.judge.promisedEarly(n, &m)
 				s.send(n, []pb.Message{m})
 			}
+			if !n.up {
+				return
+			}
 		}
 	})
 }
@@ -160,6 +192,7 @@ func (s *sim) continueReady(n *node) {
 		s.note("%d sends its appends", n.id)
 		early := slices.DeleteFunc(slices.Clone(rd.Messages), func(m pb.Message) bool { return m.Type != pb.MsgApp })
 		s.send(n, early)
+		s.applyDurable(n)
 	case 2:
 		s.note("%d stores", n.id)
 		var snapshot *pb.Snapshot
@@ -173,8 +206,8 @@ func (s *sim) continueReady(n *node) {
 		s.send(n, late)
 	case 4:
 		s.note("%d applies", n.id)
-		if !raft.IsEmptySnap(rd.Snapshot) {
-			s.restore(n, &rd.Snapshot)
+		if !raft.IsEmptySnap(rd.Snapshot) && !s.restore(n, &rd.Snapshot) {
+			return
 		}
 		s.on(n, func() { s.apply(n, rd.CommittedEntries) })
 	case 5:
@@ -184,30 +217,19 @@ func (s *sim) continueReady(n *node) {
 	}
 }
 
-// store puts a batch on disk and into memory.
-func (s *sim) store(n *node, hard pb.HardState, entries []pb.Entry, snapshot *pb.Snapshot, sync bool) {
-	n.disk.write(hard, entries, snapshot, sync)
-	s.judge.stored(n)
-	if snapshot != nil {
-		must(n.storage.ApplySnapshot(*snapshot))
+// applyDurable applies what an earlier batch has stored: it need not wait for this
+// one's disk.
+func (s *sim) applyDurable(n *node) {
+	rd := n.ready
+	entries := rd.CommittedEntries
+	if len(entries) == 0 || !raft.IsEmptySnap(rd.Snapshot) ||
+		len(rd.Entries) > 0 && entries[len(entries)-1].Index >= rd.Entries[0].Index ||
+		slices.ContainsFunc(entries, func(e pb.Entry) bool { return e.Type != pb.EntryNormal }) {
+		return
 	}
-	if !raft.IsEmptyHardState(hard) {
-		must(n.storage.SetHardState(hard))
-	}
-	must(n.storage.Append(entries))
-}
-
-// storeAsync is the log writer: it does the oldest request and delivers what
-// waited for it.
-func (s *sim) storeAsync(n *node) {
-	m := n.appends[0]
-	n.appends = n.appends[1:]
-	s.note("%d's log writer does %v", n.id, described(m))
-	s.store(n, pb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}, m.Entries, m.Snapshot, true)
-	if m.Snapshot != nil {
-		s.restore(n, m.Snapshot)
-	}
-	s.respond(n, m.Responses)
+	s.note("%d applies what is durable", n.id)
+	s.on(n, func() { s.apply(n, entries) })
+	rd.CommittedEntries = nil
 }
 
 // applyAsync is the state machine's thread.
@@ -226,22 +248,15 @@ func (s *sim) applyAsync(n *node) {
 
 func (s *sim) respond(n *node, responses []pb.Message) {
 	for _, m := range responses {
+		if !n.up {
+			return
+		}
 		if m.To == n.id {
 			s.on(n, func() { s.ignore(n.raw.Step(m)) })
 		} else {
 			s.send(n, []pb.Message{m})
 		}
 	}
-}
-
-// restore makes the state machine become a snapshot.
-func (s *sim) restore(n *node, snapshot *pb.Snapshot) {
-	s.result.Snapshots++
-	n.applied = snapshot.Metadata.Index
-	n.state = decodeState(snapshot.Data)
-	n.confState = snapshot.Metadata.ConfState
-	s.judge.applied(n)
-	s.work.advance(s, n)
 }
 
 // apply applies entries.

@@ -7,9 +7,9 @@
 // Everything that happens follows from the seed, so a failure is replayed by
 // running the seed again.
 //
-// Start at Run. node.go does what a user of raft.RawNode does, network.go and
-// disk.go lose what may be lost, workload.go is the clients and operators,
-// checks.go the judge.
+// Start at Run. node.go and storing.go do what a user of raft.RawNode does;
+// network.go, disk.go and files.go lose what may be lost; workload.go is the
+// clients and operators, checks.go the judge, heal.go the end.
 package rafttest
 
 import (
@@ -26,15 +26,27 @@ type Plant int
 
 // The flaws that can be planted.
 const (
-	PlantNothing   Plant = iota
-	PlantLostAck         // disks say that data are durable, and lose them in a crash
-	PlantStaleRead       // reads are answered from a node's own state
+	PlantNothing     Plant = iota
+	PlantLostAck           // disks say that data are durable, and lose them in a crash
+	PlantStaleRead         // reads are answered from a node's own state
+	PlantSkippedSync       // the log leaves out one sync in fifty, if there are files
+)
+
+// Disk says what nodes store things on.
+type Disk int
+
+// The kinds of disks.
+const (
+	DiskBySeed Disk = iota // one or the other
+	DiskModel              // memory, that loses what was not synced: see disk.go
+	DiskFiles              // the real log and snapshots over a faulty disk: see files.go
 )
 
 // Options say how long a simulation is, and what is planted in it.
 type Options struct {
 	Events int // how many, before everything is healed; 0 means 3000
 	Plant  Plant
+	Disk   Disk
 	Trace  func(string) // if not nil, gets a line for every event
 }
 
@@ -60,7 +72,11 @@ type Result struct {
 	Snapshots int // that were restored
 	Reads     int // that were answered
 	Crashes   int
-	Stranded  int // whether the group could not come to an agreement, see heal
+
+	Recoveries int // from files
+	Faults     int // of operations on them
+	Repairs    int // of torn logs
+	Stranded   int // whether the group could not come to an agreement, see heal
 }
 
 // plan is what a seed decides once.
@@ -80,6 +96,9 @@ type plan struct {
 	duplicate   float64
 	snapshots   bool
 	changes     bool
+	trouble     int     // how many of 1000 events
+	segment     int64   // how long the log's files are; 0 if there are none
+	faults      float64 // how many operations on files fail
 }
 
 // sim is a simulation under way.
@@ -93,6 +112,7 @@ type sim struct {
 	judge judge
 	work  workload
 
+	healed bool // no more trouble
 	result Result
 	recent [40]event
 	count  int
@@ -175,8 +195,15 @@ func (s *sim) begin() {
 		duplicate:  pick(s, 0, 0.05, 0.2),
 		snapshots:  s.chance(0.7),
 		changes:    s.chance(0.6),
+		trouble:    pick(s, 3, 10, 10, 30),
 	}
 	s.plan.lease = s.plan.checkQuorum && s.chance(0.2)
+	segment, faults := pick[int64](s, 200, 1000, 8000), pick(s, 0, 0.001, 0.005, 0.02)
+	if files := s.chance(0.5); s.Disk == DiskFiles || s.Disk == DiskBySeed && files {
+		s.plan.segment = segment
+	} else {
+		faults = 0
+	}
 	s.judge.begin(s)
 	s.work.begin()
 
@@ -190,27 +217,37 @@ func (s *sim) begin() {
 		Metadata: pb.SnapshotMetadata{Index: 1, Term: 1, ConfState: pb.ConfState{Voters: voters}},
 	}
 	for range voters {
-		n := s.addNode()
-		n.disk.snap = founding
-		n.disk.hard = pb.HardState{Term: 1, Commit: 1}
-		n.disk.synced = n.disk.hard
-		s.start(n)
+		s.found(s.addNode(), founding)
 	}
+	s.plan.faults = faults
+}
+
+// found puts what the group begins with on a node's disk, and starts it.
+func (s *sim) found(n *node, founding pb.Snapshot) {
+	hard := pb.HardState{Term: 1, Commit: 1}
+	if n.files != nil {
+		must(s.recover(n))
+		must(n.files.writeState(founding.Metadata, decodeState(founding.Data)))
+		must(n.files.log.Save(hard, nil, founding.Metadata, true))
+		must(n.files.log.Close())
+	}
+	n.disk.snap, n.disk.hard, n.disk.synced = founding, hard, hard
+	s.start(n)
 }
 
 // step lets one thing happen.
 func (s *sim) step() {
 	switch r := s.rng.IntN(1000); {
+	case r < s.plan.trouble:
+		s.trouble()
 	case r < 400:
 		s.deliver()
 	case r < 870:
 		s.goOn()
-	case r < 920:
+	case r < 930:
 		s.tick()
-	case r < 993:
-		s.clients()
 	default:
-		s.trouble()
+		s.clients()
 	}
 }
 

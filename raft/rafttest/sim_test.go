@@ -36,9 +36,9 @@ func TestSeed(t *testing.T) {
 func TestSeeds(t *testing.T) {
 	count := *seedCount
 	if count == 0 {
-		count = 400
+		count = 1000
 		if os.Getenv("RAFT_LONG") != "" {
-			count = 4000
+			count = 20000
 		}
 	}
 	first := uint64(1)
@@ -75,6 +75,9 @@ func TestSeeds(t *testing.T) {
 				total.Snapshots += r.Snapshots
 				total.Reads += r.Reads
 				total.Crashes += r.Crashes
+				total.Recoveries += r.Recoveries
+				total.Faults += r.Faults
+				total.Repairs += r.Repairs
 				total.Stranded += r.Stranded
 				mu.Unlock()
 			}
@@ -88,7 +91,8 @@ func TestSeeds(t *testing.T) {
 	// A simulation in which nothing happens proves nothing.
 	per := func(n int) float64 { return float64(n) / float64(count) }
 	if per(int(total.Committed)) < 20 || per(total.Leaders) < 2 || per(total.Reads) < 5 ||
-		per(total.Changes) < 3 || per(total.Snapshots) < 0.4 || per(total.Crashes) < 2 || per(total.Stranded) > 0.01 {
+		per(total.Changes) < 3 || per(total.Snapshots) < 0.4 || per(total.Crashes) < 2 ||
+		per(total.Recoveries) < 4 || per(total.Faults) < 0.5 || per(total.Repairs) < 0.1 || per(total.Stranded) > 0.01 {
 		t.Errorf("too little happens: %+v in %d seeds", total, count)
 	}
 }
@@ -107,18 +111,23 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
-// A judge that cannot convict proves nothing: planted flaws are found, and soon.
+// A judge that cannot convict proves nothing: planted flaws are found, and soon,
+// whatever nodes store things on.
 func TestCanaries(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		plant Plant
+		disk  Disk
 	}{
-		{"disks that lose what they acknowledged", PlantLostAck},
-		{"reads without asking anyone", PlantStaleRead},
+		{"disks that lose what they acknowledged", PlantLostAck, DiskModel},
+		{"files that lose what they acknowledged", PlantLostAck, DiskFiles},
+		{"a log that skips one sync in fifty", PlantSkippedSync, DiskFiles},
+		{"reads without asking anyone", PlantStaleRead, DiskModel},
+		{"reads without asking anyone, files", PlantStaleRead, DiskFiles},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 100; seed++ {
-				_, err := Run(seed, Options{Plant: tt.plant})
+				_, err := Run(seed, Options{Plant: tt.plant, Disk: tt.disk})
 				var f *Failure
 				if errors.As(err, &f) {
 					t.Logf("found with seed %d: %s", seed, f.Reason)

@@ -192,31 +192,3 @@ func (s *sim) change() pb.ConfChangeSingle {
 	}
 	return pb.ConfChangeSingle{Type: t, NodeID: uint64(s.rng.IntN(len(s.nodes)) + 1)}
 }
-
-// snapshot takes a snapshot of a node's state, and drops some or all of the log
-// before it.
-func (s *sim) snapshot(n *node) {
-	if n.applied <= n.disk.snap.Metadata.Index || n.applied > n.disk.last() {
-		return
-	}
-	first, err := n.storage.FirstIndex()
-	must(err)
-	if n.applied < first {
-		return
-	}
-	s.note("%d takes a snapshot at %d", n.id, n.applied)
-	snap, err := n.storage.CreateSnapshot(n.applied, &n.confState, encodeState(n.state))
-	must(err)
-	n.disk.snap = snap
-	to := first + uint64(s.rng.IntN(int(n.applied-first)+1))
-	if err := n.storage.Compact(to); err != nil && err != raft.ErrCompacted {
-		must(err)
-	}
-	// The disk keeps what follows the snapshot.
-	keep := slices.IndexFunc(n.disk.entries, func(e pb.Entry) bool { return e.Index > snap.Metadata.Index })
-	if keep < 0 {
-		keep = len(n.disk.entries)
-	}
-	n.disk.entries = slices.Clone(n.disk.entries[keep:])
-	n.disk.durable = max(0, n.disk.durable-keep)
-}
