@@ -139,3 +139,21 @@ func TestAPI(t *testing.T) {
 		t.Errorf("the exported API is not what api.txt lists (-listed +is):\n%s", diff)
 	}
 }
+
+// Programs match these by name, and show their texts.
+func TestErrorTexts(t *testing.T) {
+	for want, err := range map[string]error{
+		"requested index is unavailable due to compaction":    ErrCompacted,
+		"requested index is older than the existing snapshot": ErrSnapOutOfDate,
+		"requested entry at index is unavailable":             ErrUnavailable,
+		"snapshot is temporarily unavailable":                 ErrSnapshotTemporarilyUnavailable,
+		"raft proposal dropped":                               ErrProposalDropped,
+		"raft: cannot step raft local message":                ErrStepLocalMsg,
+		"raft: cannot step as peer not found":                 ErrStepPeerNotFound,
+		"raft: stopped":                                       ErrStopped,
+	} {
+		if err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	}
+}

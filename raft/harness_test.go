@@ -229,3 +229,35 @@ func (n *member) lead(t testing.TB) {
 		t.Fatalf("node 1 is %v", n.raft.role)
 	}
 }
+
+// mustPanic fails the test unless f panics.
+func mustPanic(t testing.TB, what string, f func()) (message any) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if message = recover(); message == nil {
+			t.Errorf("%s: no panic", what)
+		}
+	}()
+	f()
+	return nil
+}
+
+// acked is a peer's word to node 1 that it holds everything up to index.
+func acked(from, term, index uint64) pb.Message {
+	return pb.Message{Type: pb.MsgAppResp, From: from, To: 1, Term: term, Index: index}
+}
+
+// refusal is a peer's answer to node 1 that it lacks the entry at index, and has hint.
+func refusal(from, term, index, hintTerm, hint uint64) pb.Message {
+	return pb.Message{Type: pb.MsgAppResp, From: from, To: 1, Term: term, Index: index, Reject: true, LogTerm: hintTerm, RejectHint: hint}
+}
+
+// beat is a peer's answer to a heartbeat of node 1.
+func beat(from, term uint64, context string) pb.Message {
+	m := pb.Message{Type: pb.MsgHeartbeatResp, From: from, To: 1, Term: term}
+	if context != "" {
+		m.Context = []byte(context)
+	}
+	return m
+}
