@@ -8,6 +8,8 @@
 package raft
 
 import (
+	"slices"
+
 	pb "example.com/raftexample/raft/raftpb"
 )
 
@@ -146,7 +148,7 @@ func (rn *RawNode) acceptReady(rd *Ready) {
 
 // advance is what Advance has to do for an accepted Ready.
 type advance struct {
-	promises messageQueue // those to ourselves count; the others were handed out
+	promises messageQueue // those to ourselves; the others were handed out
 	stored   storedUpTo
 	applied  []pb.Entry
 }
@@ -159,6 +161,7 @@ func (rn *RawNode) plan(rd *Ready) {
 		panic("two accepted Ready structs without call to Advance")
 	}
 	a.promises, r.outbox.held = r.outbox.held, a.promises // which is empty, and has room
+	a.promises = slices.DeleteFunc(a.promises, func(m pb.Message) bool { return m.To != r.id })
 	a.stored = r.whenStored(rd.Snapshot)
 	a.applied = rd.CommittedEntries
 }
@@ -172,9 +175,7 @@ func (rn *RawNode) Advance(_ Ready) {
 	}
 	r, a := rn.raft, &rn.advance
 	for i := range a.promises {
-		if a.promises[i].To == r.id {
-			r.stepOrLog(a.promises[i])
-		}
+		r.stepOrLog(a.promises[i])
 	}
 	clear(a.promises)
 	a.promises = a.promises[:0]
