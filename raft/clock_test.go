@@ -5,6 +5,8 @@
 package raft
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -60,5 +62,142 @@ func TestCheckQuorum(t *testing.T) {
 		if n.raft.role != want || n.raft.Term != 2 {
 			t.Errorf("check-quorum %t: %v in term %d", check, n.raft.role, n.raft.Term)
 		}
+	}
+}
+
+// §5.2: a node that hears nothing campaigns when its timeout is over, and begins to
+// count anew. One that may not campaign keeps counting, and does not.
+func TestTimeoutCampaigns(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1)
+	for tick := 1; n.raft.role == StateFollower; tick++ {
+		timeout := n.raft.randomizedElection
+		n.Tick()
+		if campaigned := n.raft.role == StateCandidate; campaigned != (tick == timeout) {
+			t.Fatalf("after %d of %d ticks it is %v", tick, timeout, n.raft.role)
+		}
+	}
+	if n.raft.electionElapsed != 0 {
+		t.Errorf("%d ticks elapsed", n.raft.electionElapsed)
+	}
+	for range 20 {
+		n.Tick() // §5.2: if the election is not decided, the next one begins
+	}
+	if n.raft.role != StateCandidate || n.raft.Term < 3 {
+		t.Errorf("%v in term %d", n.raft.role, n.raft.Term)
+	}
+}
+
+// A node that is put to sleep counts time and does nothing; it campaigns with the first
+// real tick after its timeout.
+func TestQuiescedTicksOnlyCount(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1)
+	for range 100 {
+		n.TickQuiesced()
+	}
+	if n.raft.electionElapsed != 100 || n.raft.role != StateFollower || n.HasReady() {
+		t.Errorf("%v after %d ticks", n.raft.role, n.raft.electionElapsed)
+	}
+	n.Tick()
+	if n.raft.role != StateCandidate {
+		t.Errorf("%v", n.raft.role)
+	}
+}
+
+// §5.2: a leader sends heartbeats at regular intervals, of HeartbeatTick ticks.
+func TestHeartbeatInterval(t *testing.T) {
+	c := testConfig(1, nil)
+	c.HeartbeatTick = 3
+	n := nodeOf(t, 1, c, 1, 0, 1)
+	n.lead(t)
+	for tick := 1; tick <= 30; tick++ {
+		n.Tick()
+		var to []uint64
+		for _, m := range n.drain(t) {
+			if m.Type == pb.MsgHeartbeat {
+				to = append(to, m.To)
+			}
+		}
+		if beat := slices.Equal(to, []uint64{2, 3}); beat != (tick%3 == 0) {
+			t.Errorf("tick %d: heartbeats to %v", tick, to)
+		}
+	}
+}
+
+// diss. §6.2: a leader that steps down does so before the heartbeat of that tick, and
+// sends none; it stays in its term and knows no leader.
+func TestSteppingDownSendsNothing(t *testing.T) {
+	c := testConfig(1, nil)
+	c.CheckQuorum, c.ElectionTick = true, 4
+	n := nodeOf(t, 1, c, 1, 0, 1)
+	n.lead(t)
+	for range 3 {
+		n.Tick()
+	}
+	n.drain(t)
+	n.Tick()
+	if sent := n.drain(t); len(sent) > 0 || n.raft.role != StateFollower || n.raft.Term != 2 || n.raft.lead != None {
+		t.Errorf("%v of %d in term %d, %s", n.raft.role, n.raft.lead, n.raft.Term, lines(sent))
+	}
+}
+
+// diss. §6.2: any answer shows that a peer is there; each counts for one election
+// timeout. A new member counts as heard of, a learner not at all.
+func TestWhoIsHeardOf(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer func(*member)
+		stays  bool
+	}{
+		"nobody":             {func(*member) {}, false},
+		"a heartbeat answer": {func(n *member) { n.step(t, beat(2, 2, "")) }, true},
+		"an acknowledgement": {func(n *member) { n.step(t, acked(2, 2, 2)) }, true},
+		"a refusal":          {func(n *member) { n.step(t, refusal(2, 2, 1, 0, 0)) }, true},
+		"a learner":          {func(n *member) { n.step(t, beat(4, 2, "")) }, false},
+		"a vote":             {func(n *member) { n.step(t, pb.Message{Type: pb.MsgVoteResp, From: 3, To: 1, Term: 2}) }, false},
+	} {
+		s := NewMemoryStorage()
+		s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{1, 2, 3}, Learners: []uint64{4, 5, 6}}
+		if err := errors.Join(s.Append(entriesFrom(1, 1)), s.SetHardState(pb.HardState{Term: 1})); err != nil {
+			t.Fatal(err)
+		}
+		n := restart(t, s, func(c *Config) { c.CheckQuorum = true })
+		n.lead(t)
+		tt.answer(n)
+		for range 10 {
+			n.Tick()
+		}
+		if stays := n.raft.role == StateLeader; stays != tt.stays {
+			t.Errorf("%s: %v", name, n.raft.role)
+		}
+		for range 10 {
+			n.Tick()
+		}
+		if n.raft.role == StateLeader {
+			t.Errorf("%s: still leads an election timeout later", name)
+		}
+	}
+
+	c := testConfig(1, storageWith(1))
+	c.CheckQuorum = true
+	rn, err := NewRawNode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &member{RawNode: rn, storage: c.Storage.(*MemoryStorage)}
+	if err := n.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 2})
+	for range 10 {
+		n.Tick()
+	}
+	if n.raft.role != StateLeader {
+		t.Error("stepped down over a member that could not have been heard of")
+	}
+	for range 10 {
+		n.Tick()
+	}
+	if n.raft.role == StateLeader {
+		t.Error("a new member counts as heard of for ever")
 	}
 }

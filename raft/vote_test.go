@@ -139,3 +139,94 @@ func TestStickyLeader(t *testing.T) {
 		t.Error("the lease did not end after an election timeout")
 	}
 }
+
+// §5.2, diss. §9.6: whose vote is free. A poll about a later term spends nothing, so
+// neither a vote given nor a leader known stands against it.
+func TestVoteIsFree(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		request pb.MessageType
+		term    uint64 // ours is 2
+		vote    uint64 // ours in term 2
+		lead    uint64
+		granted bool
+	}{
+		{"free", pb.MsgVote, 2, None, None, true},
+		{"given to the same", pb.MsgVote, 2, 3, None, true},
+		{"given to another", pb.MsgVote, 2, 2, None, false},
+		{"there is a leader", pb.MsgVote, 2, None, 2, false},
+		{"given to the same, though there is a leader", pb.MsgVote, 2, 3, 2, true},
+		{"a poll, free", pb.MsgPreVote, 3, None, None, true},
+		{"a poll, given to another in this term", pb.MsgPreVote, 3, 2, None, true},
+		{"a poll, there is a leader", pb.MsgPreVote, 3, None, 2, true},
+		{"a poll about this term, given to another", pb.MsgPreVote, 2, 2, None, false},
+		{"a poll about this term, with a leader", pb.MsgPreVote, 2, None, 2, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := nodeWith(t, 2, 0, 1)
+			n.raft.Vote, n.raft.lead, n.raft.electionElapsed = tt.vote, tt.lead, 5
+			m := one(t, n.step(t, pb.Message{Type: tt.request, From: 3, To: 1, Term: tt.term, Index: 1, LogTerm: 1}))
+			if m.Type != voteReply(tt.request) || m.Reject == tt.granted {
+				t.Errorf("%s", DescribeMessage(m, nil))
+			}
+			wantTerm := uint64(2) // a refusal tells our own
+			if tt.granted {
+				wantTerm = tt.term
+			}
+			if m.Term != wantTerm {
+				t.Errorf("answered in term %d, want %d", m.Term, wantTerm)
+			}
+
+			wantVote, wantElapsed := tt.vote, 5
+			if tt.granted && tt.request == pb.MsgVote {
+				wantVote, wantElapsed = 3, 0
+			}
+			if r := n.raft; r.Term != 2 || r.Vote != wantVote || r.electionElapsed != wantElapsed {
+				t.Errorf("term %d, vote %d, %d ticks elapsed; want 2, %d, %d", r.Term, r.Vote, r.electionElapsed, wantVote, wantElapsed)
+			}
+		})
+	}
+}
+
+// §6: whoever asks knows a configuration in which we vote, though we may not have heard
+// of it yet. So learners vote, and so do those that are no members.
+func TestLearnersAndStrangersVote(t *testing.T) {
+	for name, cs := range map[string]pb.ConfState{
+		"learner":  {Voters: []uint64{2, 3}, Learners: []uint64{1}},
+		"stranger": {Voters: []uint64{2, 3}},
+	} {
+		s := NewMemoryStorage()
+		s.snapshot.Metadata.ConfState = cs
+		n := restart(t, s, nil)
+		if m := one(t, n.step(t, pb.Message{Type: pb.MsgVote, From: 2, To: 1, Term: 1})); m.Reject || n.raft.Vote != 2 {
+			t.Errorf("a %s did not vote: %s", name, DescribeMessage(m, nil))
+		}
+	}
+}
+
+// diss. §4.2.3: who hears from a leader, or is one, does not even hear of an election:
+// neither its term nor anything else moves. Without check-quorum there is no such lease.
+func TestLease(t *testing.T) {
+	for _, check := range []bool{true, false} {
+		for _, leads := range []bool{true, false} {
+			for _, request := range []pb.MessageType{pb.MsgVote, pb.MsgPreVote} {
+				c := testConfig(1, nil)
+				c.CheckQuorum = check
+				n := nodeOf(t, 1, c, 1, 0, 1)
+				if leads {
+					n.lead(t)
+				} else {
+					n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 2})
+				}
+				m := pb.Message{Type: request, From: 3, To: 1, Term: 7, Index: 9, LogTerm: 6}
+				sent := n.step(t, m)
+				if ignored := len(sent) == 0 && n.raft.Term == 2; ignored != check {
+					t.Errorf("check-quorum %t, leads %t, %v: term %d, %s", check, leads, request, n.raft.Term, lines(sent))
+				}
+				if check && (n.raft.role == StateLeader) != leads {
+					t.Errorf("leads %t, and now it is %v", leads, n.raft.role)
+				}
+			}
+		}
+	}
+}
