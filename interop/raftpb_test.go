@@ -500,3 +500,14 @@ func TestEquivalentAgrees(t *testing.T) {
 		}
 	})
 }
+
+// Values print alike: etcd's tools print entries of the log.
+func TestTextsAreTheSame(t *testing.T) {
+	eachTwin(t, 1000, func(t *testing.T, tw twin, s source) {
+		our := tw.draw(s)
+		their := tw.toTheirs(our)
+		if got, want := fmt.Sprint(our), fmt.Sprint(their); got != want {
+			t.Fatalf("ours   %s\netcd's %s", got, want)
+		}
+	})
+}

@@ -254,18 +254,7 @@ func (c *ConfChange) Unmarshal(data []byte) (err error) {
 func (c *ConfChange) Reset() { *c = ConfChange{} }
 
 // String lists the fields that are set.
-func (c *ConfChange) String() string {
-	var w text
-	c.describe(&w)
-	return w.String()
-}
-
-func (c *ConfChange) describe(w *text) {
-	w.number("id", c.ID)
-	w.enum("type", int32(c.Type), c.Type)
-	w.number("node_id", c.NodeID)
-	w.bytes("context", c.Context)
-}
+func (c *ConfChange) String() string { return text(c) }
 
 // Size returns the length of what Marshal returns.
 func (c *ConfChangeSingle) Size() int {
@@ -313,16 +302,7 @@ func (c *ConfChangeSingle) Unmarshal(data []byte) (err error) {
 func (c *ConfChangeSingle) Reset() { *c = ConfChangeSingle{} }
 
 // String lists the fields that are set.
-func (c *ConfChangeSingle) String() string {
-	var w text
-	c.describe(&w)
-	return w.String()
-}
-
-func (c *ConfChangeSingle) describe(w *text) {
-	w.enum("type", int32(c.Type), c.Type)
-	w.number("node_id", c.NodeID)
-}
+func (c *ConfChangeSingle) String() string { return text(c) }
 
 // Size returns the length of what Marshal returns.
 func (c *ConfChangeV2) Size() int {
@@ -383,16 +363,4 @@ func (c *ConfChangeV2) Unmarshal(data []byte) (err error) {
 func (c *ConfChangeV2) Reset() { *c = ConfChangeV2{} }
 
 // String lists the fields that are set.
-func (c *ConfChangeV2) String() string {
-	var w text
-	c.describe(&w)
-	return w.String()
-}
-
-func (c *ConfChangeV2) describe(w *text) {
-	w.enum("transition", int32(c.Transition), c.Transition)
-	for i := range c.Changes {
-		w.embedded("changes", c.Changes[i].describe)
-	}
-	w.bytes("context", c.Context)
-}
+func (c *ConfChangeV2) String() string { return text(c) }

@@ -97,15 +97,4 @@ func (e *Entry) decode(b []byte, ours bool) (err error) {
 func (e *Entry) Reset() { *e = Entry{} }
 
 // String lists the fields that are set.
-func (e *Entry) String() string {
-	var w text
-	e.describe(&w)
-	return w.String()
-}
-
-func (e *Entry) describe(w *text) {
-	w.enum("Type", int32(e.Type), e.Type)
-	w.number("Term", e.Term)
-	w.number("Index", e.Index)
-	w.bytes("Data", e.Data)
-}
+func (e *Entry) String() string { return text(e) }

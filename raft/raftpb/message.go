@@ -201,34 +201,7 @@ func (m *Message) decode(b []byte, depth int) (err error) {
 func (m *Message) Reset() { *m = Message{} }
 
 // String lists the fields that are set.
-func (m *Message) String() string {
-	var w text
-	m.describe(&w)
-	return w.String()
-}
-
-func (m *Message) describe(w *text) {
-	w.enum("type", int32(m.Type), m.Type)
-	w.number("to", m.To)
-	w.number("from", m.From)
-	w.number("term", m.Term)
-	w.number("logTerm", m.LogTerm)
-	w.number("index", m.Index)
-	for i := range m.Entries {
-		w.embedded("entries", m.Entries[i].describe)
-	}
-	w.number("commit", m.Commit)
-	if m.Snapshot != nil {
-		w.embedded("snapshot", m.Snapshot.describe)
-	}
-	w.bool("reject", m.Reject)
-	w.number("rejectHint", m.RejectHint)
-	w.bytes("context", m.Context)
-	w.number("vote", m.Vote)
-	for i := range m.Responses {
-		w.embedded("responses", m.Responses[i].describe)
-	}
-}
+func (m *Message) String() string { return text(m) }
 
 // sharedEntryBytes is the size below which entries that come together share one
 // allocation. A larger one may be kept longer than the rest, and gets its own.

@@ -90,7 +90,7 @@ func fieldSchema(f reflect.StructField) []byte {
 		reflect.Uint64: 4, reflect.Bool: 8, reflect.Struct: 11, reflect.Slice: 12, reflect.Int32: 14, // an enum
 	}
 
-	b := appendText(nil, 1, strings.TrimPrefix(tag[3], "name="))
+	b := appendText(nil, 1, fieldName(f))
 	b = appendNumber(b, 3, number)
 	b = appendNumber(b, 4, label)
 	b = appendNumber(b, 5, kinds[t.Kind()])

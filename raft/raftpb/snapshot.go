@@ -123,27 +123,7 @@ func (cs *ConfState) Unmarshal(data []byte) (err error) {
 func (cs *ConfState) Reset() { *cs = ConfState{} }
 
 // String lists the fields that are set.
-func (cs *ConfState) String() string {
-	var w text
-	cs.describe(&w)
-	return w.String()
-}
-
-func (cs *ConfState) describe(w *text) {
-	for _, id := range cs.Voters {
-		w.element("voters", id)
-	}
-	for _, id := range cs.Learners {
-		w.element("learners", id)
-	}
-	for _, id := range cs.VotersOutgoing {
-		w.element("voters_outgoing", id)
-	}
-	for _, id := range cs.LearnersNext {
-		w.element("learners_next", id)
-	}
-	w.bool("auto_leave", cs.AutoLeave)
-}
+func (cs *ConfState) String() string { return text(cs) }
 
 // Size returns the length of what Marshal returns.
 func (sm *SnapshotMetadata) Size() int {
@@ -197,17 +177,7 @@ func (sm *SnapshotMetadata) Unmarshal(data []byte) (err error) {
 func (sm *SnapshotMetadata) Reset() { *sm = SnapshotMetadata{} }
 
 // String lists the fields that are set.
-func (sm *SnapshotMetadata) String() string {
-	var w text
-	sm.describe(&w)
-	return w.String()
-}
-
-func (sm *SnapshotMetadata) describe(w *text) {
-	w.embedded("conf_state", sm.ConfState.describe)
-	w.number("index", sm.Index)
-	w.number("term", sm.Term)
-}
+func (sm *SnapshotMetadata) String() string { return text(sm) }
 
 // Size returns the length of what Marshal returns.
 func (s *Snapshot) Size() int {
@@ -258,13 +228,4 @@ func (s *Snapshot) Unmarshal(data []byte) (err error) {
 func (s *Snapshot) Reset() { *s = Snapshot{} }
 
 // String lists the fields that are set.
-func (s *Snapshot) String() string {
-	var w text
-	s.describe(&w)
-	return w.String()
-}
-
-func (s *Snapshot) describe(w *text) {
-	w.bytes("data", s.Data)
-	w.embedded("metadata", s.Metadata.describe)
-}
+func (s *Snapshot) String() string { return text(s) }

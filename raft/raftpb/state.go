@@ -61,14 +61,4 @@ func (hs *HardState) Unmarshal(data []byte) (err error) {
 func (hs *HardState) Reset() { *hs = HardState{} }
 
 // String lists the fields that are set.
-func (hs *HardState) String() string {
-	var w text
-	hs.describe(&w)
-	return w.String()
-}
-
-func (hs *HardState) describe(w *text) {
-	w.number("term", hs.Term)
-	w.number("vote", hs.Vote)
-	w.number("commit", hs.Commit)
-}
+func (hs *HardState) String() string { return text(hs) }

@@ -1,47 +1,67 @@
-// Text: structs as a line for logs, in protocol buffers' compact text form.
+// Text: structs as a line for logs, in the compact text form of protocol buffers. The
+// fields come in the order in which Go has them.
+//
+// Start at text.
 
 package raftpb
 
 import (
 	"fmt"
-	"strconv"
+	"reflect"
 	"strings"
 )
 
-// text collects "name:value " for each field that is set.
-type text struct{ strings.Builder }
-
-func (w *text) field(name, value string) { w.WriteString(name + ":" + value + " ") }
-
-func (w *text) number(name string, v uint64) {
-	if v != 0 {
-		w.element(name, v)
-	}
+// text returns "name:value " for each field of a struct that is set.
+func text(pointer any) string {
+	return string(appendFields(nil, reflect.ValueOf(pointer).Elem()))
 }
 
-// element writes an element of a list, zero or not.
-func (w *text) element(name string, v uint64) { w.field(name, strconv.FormatUint(v, 10)) }
-
-func (w *text) enum(name string, v int32, s fmt.Stringer) {
-	if v != 0 {
-		w.field(name, s.String())
+func appendFields(b []byte, v reflect.Value) []byte {
+	for i := range v.NumField() {
+		name, field := fieldName(v.Type().Field(i)), v.Field(i)
+		switch {
+		case field.Kind() == reflect.Slice && field.Type().Elem().Kind() != reflect.Uint8:
+			for j := range field.Len() {
+				b = appendField(b, name, field.Index(j))
+			}
+		case !field.IsZero():
+			b = appendField(b, name, field)
+		}
 	}
+	return b
 }
 
-func (w *text) bool(name string, v bool) {
-	if v {
-		w.field(name, "true")
+func appendField(b []byte, name string, v reflect.Value) []byte {
+	v = reflect.Indirect(v)
+	b = append(append(b, name...), ':')
+	switch v.Kind() {
+	case reflect.Struct:
+		b = append(appendFields(append(b, '<'), v), '>')
+	case reflect.Slice:
+		b = appendQuoted(b, v.Bytes())
+	default:
+		b = fmt.Append(b, v)
 	}
+	return append(b, ' ')
 }
 
-func (w *text) bytes(name string, v []byte) {
-	if v != nil {
-		w.field(name, strconv.Quote(string(v)))
-	}
+// fieldName is the name that a field has in JSON, which is that of its schema.
+func fieldName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
 }
 
-func (w *text) embedded(name string, describe func(*text)) {
-	w.WriteString(name + ":<")
-	describe(w)
-	w.WriteString("> ")
+// appendQuoted appends bytes in quotes; what is not printable is in octal.
+func appendQuoted(b, data []byte) []byte {
+	b = append(b, '"')
+	for _, c := range data {
+		if i := strings.IndexByte("\n\r\t\"\\", c); i >= 0 {
+			b = append(b, '\\', `nrt"\`[i])
+		} else if c < ' ' || c > '~' {
+			b = fmt.Appendf(b, `\%03o`, c)
+		} else {
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
 }

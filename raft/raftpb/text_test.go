@@ -50,7 +50,7 @@ func TestString(t *testing.T) {
 	}{
 		{&Entry{}, ``},
 		{&Entry{Term: 5, Index: 300, Data: []byte("abc")}, `Term:5 Index:300 Data:"abc" `},
-		{&Entry{Type: EntryConfChange, Data: []byte("\x00\"")}, `Type:EntryConfChange Data:"\x00\"" `},
+		{&Entry{Type: EntryConfChange, Data: []byte("\x00\"\\\n~\x7f")}, `Type:EntryConfChange Data:"\000\"\\\n~\177" `},
 		{&snapshotWithState, `data:"xy" metadata:<conf_state:<voters:1 > index:7 term:2 > `},
 		{&HardState{Term: 3, Commit: 4}, `term:3 commit:4 `},
 		{&ConfState{Voters: []uint64{1, 2}, Learners: []uint64{3}, VotersOutgoing: []uint64{4}, LearnersNext: []uint64{4}, AutoLeave: true}, `voters:1 voters:2 learners:3 voters_outgoing:4 learners_next:4 auto_leave:true `},
@@ -59,7 +59,7 @@ func TestString(t *testing.T) {
 			`type:MsgAppResp to:1 from:2 reject:true rejectHint:5 responses:<vote:7 > `,
 		},
 		{&Message{Entries: []Entry{{Index: 1}}, Context: []byte("c")}, `entries:<Index:1 > context:"c" `},
-		{&ConfChange{ID: 1, Type: ConfChangeRemoveNode, NodeID: 2}, `id:1 type:ConfChangeRemoveNode node_id:2 `},
+		{&ConfChange{ID: 1, Type: ConfChangeRemoveNode, NodeID: 2}, `type:ConfChangeRemoveNode node_id:2 id:1 `},
 		{&ConfChangeV2{Transition: 1, Changes: []ConfChangeSingle{{3, 4}}}, `transition:ConfChangeTransitionJointImplicit changes:<type:ConfChangeAddLearnerNode node_id:4 > `},
 	} {
 		if got := tt.value.String(); got != tt.want {
