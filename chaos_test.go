@@ -1,11 +1,16 @@
-// Chaos: a cluster of real processes, whose nodes are killed, paused and restarted
-// while clients write, read, delete and compare-and-set. Whatever the clients saw
+// Chaos: a cluster of real processes whose nodes are killed, paused, restarted and
+// replaced, while the network between them is cut, one way or both, slowed and
+// broken, and clients write, read, delete and compare-and-set. What the clients saw
 // must be explained by one store that did one thing after the other.
+//
+// Start at TestChaos. The history and its judge are in history_test.go, the network
+// in badnetwork_test.go.
 
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,260 +18,318 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 )
 
-// registerInput is a request to one key.
-type registerInput struct {
-	op    string // put, get, delete, cas
-	key   string
-	value string
-	match string // for cas: the value that the caller had read
-}
-
-// registerOutput is its answer.
-type registerOutput struct {
-	value   string // what a get saw, "" if absent
-	ok      bool   // whether a cas or delete did something
-	unknown bool   // nobody knows whether it happened
-}
-
-// registerModel is a store of independent keys, with "" for an absent one.
-var registerModel = porcupine.NondeterministicModel{
-	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
-		byKey := map[string][]porcupine.Operation{}
-		for _, op := range history {
-			key := op.Input.(registerInput).key
-			byKey[key] = append(byKey[key], op)
-		}
-		var parts [][]porcupine.Operation
-		for _, ops := range byKey {
-			parts = append(parts, ops)
-		}
-		return parts
-	},
-	Init: func() []any { return []any{""} },
-	Step: func(state, input, output any) []any {
-		now, in, out := state.(string), input.(registerInput), output.(registerOutput)
-		var next []any
-		switch in.op {
-		case "get":
-			if out.unknown || out.value == now {
-				next = []any{now}
-			}
-		case "put":
-			next = []any{in.value}
-		case "delete":
-			if out.unknown || out.ok == (now != "") {
-				next = []any{""}
-			}
-		case "cas":
-			switch {
-			case out.unknown && now == in.match:
-				next = []any{in.value, now}
-			case out.unknown:
-				next = []any{now}
-			case out.ok && now == in.match:
-				next = []any{in.value}
-			case !out.ok && now != in.match: // no value is written twice
-				next = []any{now}
-			}
-		}
-		if out.unknown && (in.op == "put" || in.op == "delete") {
-			next = append(next, now)
-		}
-		return next
-	},
-	Equal: func(a, b any) bool { return a == b },
-	DescribeOperation: func(input, output any) string {
-		return fmt.Sprintf("%+v → %+v", input, output)
-	},
-}
-
-// recorder keeps what the clients saw.
-type recorder struct {
-	mu      sync.Mutex
-	start   time.Time
-	history []porcupine.Operation
-}
-
-// request does something and records it, unless it certainly never happened. What
-// nobody knows the end of may happen until the end of the test.
-func (r *recorder) request(client int, in registerInput, do func() (registerOutput, bool)) registerOutput {
-	call := time.Since(r.start).Nanoseconds()
-	out, happened := do()
-	end := time.Since(r.start).Nanoseconds()
-	if out.unknown {
-		end = int64(time.Hour)
-	}
-	if happened {
-		r.mu.Lock()
-		r.history = append(r.history, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: end})
-		r.mu.Unlock()
-	}
-	return out
-}
-
-// judge finds out whether the history can be explained by one store.
-func (r *recorder) judge(t *testing.T, seed uint64) {
-	model := registerModel.ToModel()
-	result, info := porcupine.CheckOperationsVerbose(model, r.history, time.Minute)
-	unknown := 0
-	for _, op := range r.history {
-		if op.Output.(registerOutput).unknown {
-			unknown++
-		}
-	}
-	t.Logf("%d operations, %d of unknown outcome: %v", len(r.history), unknown, result)
-	if result == porcupine.Illegal {
-		file := filepath.Join(os.TempDir(), fmt.Sprintf("raftexample-history-%d.html", seed))
-		if err := porcupine.VisualizePath(model, info, file); err != nil {
-			t.Error(err)
-		}
-		t.Errorf("the history is not linearizable, see %s", file)
-	}
-	if len(r.history) < 500 {
-		t.Errorf("only %d operations", len(r.history))
-	}
-}
-
-// chaosCluster is three processes.
-type chaosCluster struct {
+// processCluster is nodes in processes of their own, three to begin with. Node i+1
+// is at position i.
+type processCluster struct {
 	t     *testing.T
 	bin   string
 	dir   string
-	peers []string
-	ports []string
-	procs [3]*process
-	pause time.Duration // of each client between two requests
+	flags []string // of all nodes
+
+	peers   []string // ports
+	ports   []string // for clients
+	procs   []*process
+	network *badNetwork // nil: they speak directly
+	proxies []*proxy    // before the peer ports, if there is a network
+
+	mu      sync.Mutex
+	members []int // positions of those that belong to the cluster
 }
 
-func (c *chaosCluster) start(i int) {
-	var urls []string
-	for _, p := range c.peers {
-		urls = append(urls, "http://127.0.0.1:"+p)
+// newProcessCluster builds the program, starts three nodes, and waits until they take
+// a write.
+func newProcessCluster(t *testing.T, flags ...string) *processCluster {
+	t.Helper()
+	dir := t.TempDir()
+	c := &processCluster{t: t, bin: filepath.Join(dir, "raftexample"), dir: dir, flags: flags, members: []int{0, 1, 2}}
+	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
 	}
-	cmd := exec.Command(c.bin, "--id", strconv.Itoa(i+1), "--cluster", strings.Join(urls, ","),
-		"--port", c.ports[i], "--data-dir", filepath.Join(c.dir, "n"+strconv.Itoa(i+1)), "--snapshot-entries", "500")
+	ports := freePorts(t, 6)
+	c.peers, c.ports, c.procs = ports[:3:3], ports[3:], make([]*process, 3)
+	for i := range 3 {
+		c.start(i)
+	}
+	put(t, c.url(0)+"/begin", "x", 20*time.Second)
+	return c
+}
+
+func (c *processCluster) url(i int) string { return "http://127.0.0.1:" + c.ports[i] }
+
+// urls are those of the members, for clients.
+func (c *processCluster) urls() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var urls []string
+	for _, i := range c.members {
+		urls = append(urls, c.url(i))
+	}
+	return urls
+}
+
+// peerURL is where other nodes reach one.
+func (c *processCluster) peerURL(i int) string {
+	if i < len(c.proxies) {
+		return c.proxies[i].url()
+	}
+	return "http://127.0.0.1:" + c.peers[i]
+}
+
+// start starts a node, which listens on its own port and knows the others' URLs.
+func (c *processCluster) start(i int, more ...string) {
+	c.t.Helper()
+	var list []string
+	for k := range c.peers {
+		url := c.peerURL(k)
+		if k == i {
+			url = "http://127.0.0.1:" + c.peers[k]
+		}
+		list = append(list, fmt.Sprintf("%d=%s", k+1, url))
+	}
+	cmd := exec.Command(c.bin, slices.Concat([]string{
+		"--id", strconv.Itoa(i + 1), "--cluster", strings.Join(list, ","),
+		"--port", c.ports[i], "--data-dir", filepath.Join(c.dir, "n"+strconv.Itoa(i+1)),
+	}, c.flags, more)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.procs[i] = startProcess(c.t, cmd)
 }
 
-// trouble kills, pauses or ends a node, and mends that after a while.
-func (c *chaosCluster) trouble(ctx context.Context, rng *rand.Rand) {
-	for ctx.Err() == nil {
-		i := rng.IntN(3)
-		wait := func(limit time.Duration) {
-			select {
-			case <-time.After(time.Duration(rng.Int64N(int64(limit)))):
-			case <-ctx.Done():
+// leader waits for a leader, as a node knows it, and returns its position.
+func (c *processCluster) leader(ask int) int {
+	c.t.Helper()
+	lead := 0
+	waitFor(c.t, 20*time.Second, "a leader", func() bool {
+		status, body := c.ask("GET", ask, "/-/leader", "")
+		lead, _ = strconv.Atoi(strings.TrimSpace(body)) // 0 if it is not 200
+		return status == 200
+	})
+	return lead - 1
+}
+
+// ask sends a request to a node. The status is 0 if no answer comes.
+func (c *processCluster) ask(method string, node int, path, body string) (status int, answer string) {
+	req, err := http.NewRequest(method, c.url(node)+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := (&http.Client{Timeout: 8 * time.Second}).Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(b)
+}
+
+// putProxies makes the members speak to each other through a bad network: each gets
+// the URL of a proxy.
+func (c *processCluster) putProxies() {
+	c.t.Helper()
+	c.network = newBadNetwork()
+	for i := range c.peers {
+		c.network.change(func() { c.network.nodes[c.peers[i]] = i })
+		c.proxies = append(c.proxies, newProxy(c.t, c.network, c.peers[i]))
+	}
+	for i := range c.peers {
+		c.change("PUT", i, c.peerURL(i), 0)
+	}
+	waitFor(c.t, 20*time.Second, "the leader and its followers to speak through the proxies", func() bool {
+		links, lead := c.network.connected(), c.leader(0)
+		for i := range c.peers {
+			if i != lead && !(links[link{lead, i}] && links[link{i, lead}]) {
+				return false
 			}
 		}
-		switch rng.IntN(4) {
-		case 0:
+		return true
+	})
+}
+
+// change changes the membership: whatever happens meanwhile, it asks until it is
+// done, now or by an earlier try.
+func (c *processCluster) change(method string, node int, body string, ask int) {
+	c.t.Helper()
+	path := "/-/members/" + strconv.Itoa(node+1)
+	if method == "POST" && body != "" {
+		path += "?learner"
+	}
+	waitFor(c.t, time.Minute, method+" "+path, func() bool {
+		switch status, answer := c.ask(method, ask, path, body); status {
+		case 204:
+			return true
+		case 409:
+			return strings.Contains(answer, "exists")
+		case 404:
+			return method == "DELETE"
+		case 0, 503, 504:
+		default:
+			c.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+		}
+		return false
+	})
+}
+
+// beside returns another member.
+func (c *processCluster) beside(i int) int {
+	return c.members[(slices.Index(c.members, i)+1)%len(c.members)]
+}
+
+// invite adds a new node as a learner, starts it, and makes it a voter.
+func (c *processCluster) invite(ask int) {
+	c.t.Helper()
+	i := len(c.peers)
+	ports := freePorts(c.t, 2)
+	c.mu.Lock()
+	c.peers, c.ports, c.procs = append(c.peers, ports[0]), append(c.ports, ports[1]), append(c.procs, nil)
+	c.mu.Unlock()
+	c.network.change(func() { c.network.nodes[ports[0]] = i })
+	c.proxies = append(c.proxies, newProxy(c.t, c.network, ports[0]))
+
+	c.change("POST", i, c.peerURL(i), ask)
+	c.start(i, "--join")
+	waitFor(c.t, time.Minute, "the new node to have joined", func() bool {
+		select {
+		case <-c.procs[i].done: // those it asked had not heard of it yet, or were cut off
+			c.start(i, "--join")
+		default:
+		}
+		status, _ := c.ask("GET", i, "/-/status", "")
+		return status == 200
+	})
+	c.change("POST", i, "", ask)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = append(c.members, i)
+}
+
+// dismiss removes a node, which then stops by itself and says why.
+func (c *processCluster) dismiss(i int) {
+	c.t.Helper()
+	c.change("DELETE", i, "", c.beside(i))
+	c.mu.Lock()
+	c.members = slices.DeleteFunc(slices.Clone(c.members), func(k int) bool { return k == i })
+	c.mu.Unlock()
+	var exit *exec.ExitError
+	if err := c.procs[i].ended(30 * time.Second); !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+		!strings.Contains(c.procs[i].out.String(), "this member was removed from the cluster") {
+		c.t.Errorf("node %d was removed and ended with %v:\n%s", i+1, err, c.procs[i].out.String())
+	}
+}
+
+// sleep waits for a random time, up to a limit, or until ctx ends.
+func sleep(ctx context.Context, rng *rand.Rand, limit time.Duration) {
+	select {
+	case <-time.After(time.Duration(rng.Int64N(int64(limit)))):
+	case <-ctx.Done():
+	}
+}
+
+// troubleNodes kills, pauses, ends or replaces a node, and mends that after a while:
+// each once, in random order, and then again.
+func (c *processCluster) troubleNodes(ctx context.Context, rng *rand.Rand, did map[string]int) {
+	restart := func(i int, signal syscall.Signal) {
+		c.procs[i].signal(signal)
+		c.procs[i].ended(10 * time.Second)
+		sleep(ctx, rng, 2*time.Second)
+		c.start(i)
+	}
+	troubles := map[string]func(i int){
+		"pause": func(i int) {
 			c.procs[i].signal(syscall.SIGSTOP)
-			wait(4 * time.Second)
+			sleep(ctx, rng, 4*time.Second)
 			c.procs[i].signal(syscall.SIGCONT)
-		case 1:
-			c.procs[i].signal(syscall.SIGTERM)
-			c.procs[i].ended(10 * time.Second)
-			wait(2 * time.Second)
-			c.start(i)
-		case 2:
-			c.procs[i].signal(syscall.SIGKILL)
-			c.procs[i].ended(10 * time.Second)
-			wait(2 * time.Second)
-			c.start(i)
-		case 3: // all of them, as when the power fails
-			for k := range c.procs {
+		},
+		"stop": func(i int) { restart(i, syscall.SIGTERM) },
+		"kill": func(i int) { restart(i, syscall.SIGKILL) },
+		"kill all": func(int) { // as when the power fails
+			for _, k := range c.members {
 				c.procs[k].signal(syscall.SIGKILL)
 			}
-			for k := range c.procs {
+			for _, k := range c.members {
 				c.procs[k].ended(10 * time.Second)
 				c.start(k)
 			}
-			wait(4 * time.Second)
-		}
-		wait(3 * time.Second)
+			sleep(ctx, rng, 4*time.Second)
+		},
+		"replace": func(i int) {
+			c.invite(c.beside(i))
+			c.dismiss(i)
+		},
+		"replace a dead one": func(i int) {
+			c.procs[i].signal(syscall.SIGKILL)
+			c.procs[i].ended(10 * time.Second)
+			c.invite(c.beside(i))
+			c.start(i)
+			c.dismiss(i)
+		},
 	}
+	c.inTurns(ctx, rng, troubles, did)
 }
 
-// client does requests until its time is over.
-func (c *chaosCluster) client(ctx context.Context, id int, r *recorder) {
-	rng := rand.New(rand.NewPCG(uint64(id), 1))
-	client := &http.Client{Timeout: 8 * time.Second}
-	for n := 0; ctx.Err() == nil; n++ {
-		time.Sleep(c.pause)
-		url := "http://127.0.0.1:" + c.ports[rng.IntN(3)] + "/"
-		in := registerInput{key: fmt.Sprintf("k%d", rng.IntN(8)), value: fmt.Sprintf("%d.%d", id, n)}
-		var etag string
-		switch rng.IntN(10) {
-		case 0, 1, 2, 3:
-			in.op = "put"
-		case 4:
-			in.op = "delete"
-		case 5, 6:
-			in.op = "get"
-			out := r.request(id, in, func() (registerOutput, bool) {
-				o, tag, happened := c.do(client, url, in, "")
-				etag = tag
-				return o, happened
-			})
-			if etag == "" || out.unknown {
-				continue
+// troubleNetwork cuts, slows or breaks a node's links, and mends them after a while.
+func (c *processCluster) troubleNetwork(ctx context.Context, rng *rand.Rand, did map[string]int) {
+	const nodes = 100 // more than there will be
+	during := func(what func(i int)) func(int) {
+		return func(i int) {
+			what(i)
+			sleep(ctx, rng, 3*time.Second)
+			c.network.mend()
+		}
+	}
+	troubles := map[string]func(i int){
+		"cut off":          during(func(i int) { c.network.isolate(i, nodes, true, true) }),
+		"cut off inwards":  during(func(i int) { c.network.isolate(i, nodes, true, false) }),
+		"cut off outwards": during(func(i int) { c.network.isolate(i, nodes, false, true) }),
+		"one link": during(func(i int) {
+			c.mu.Lock()
+			to := c.members[rng.IntN(len(c.members))]
+			c.mu.Unlock()
+			c.network.change(func() { c.network.cut[link{i, to}] = true })
+		}),
+		"slow": during(func(i int) { c.network.slow(i, nodes, 30*time.Millisecond) }),
+		"broken": func(i int) {
+			for range 10 {
+				c.network.reset(i)
+				sleep(ctx, rng, 200*time.Millisecond)
 			}
-			in.op, in.match = "cas", out.value
-		default:
-			in.op = "get"
-		}
-		r.request(id, in, func() (registerOutput, bool) {
-			o, _, happened := c.do(client, url, in, etag)
-			return o, happened
-		})
+		},
 	}
+	c.inTurns(ctx, rng, troubles, did)
 }
 
-// do sends one request. happened is false if it certainly had no effect and no
-// answer.
-func (c *chaosCluster) do(client *http.Client, url string, in registerInput, match string) (out registerOutput, etag string, happened bool) {
-	method := map[string]string{"put": "PUT", "cas": "PUT", "delete": "DELETE", "get": "GET"}[in.op]
-	req, err := http.NewRequest(method, url+in.key, strings.NewReader(in.value))
-	if err != nil {
-		c.t.Error(err)
-		return out, "", false
+// inTurns lets trouble come to random members, of each kind once and then again, until
+// ctx ends.
+func (c *processCluster) inTurns(ctx context.Context, rng *rand.Rand, troubles map[string]func(i int), did map[string]int) {
+	var names []string
+	for name := range troubles {
+		names = append(names, name)
 	}
-	if in.op == "cas" {
-		req.Header.Set("If-Match", match)
+	slices.Sort(names)
+	for ctx.Err() == nil {
+		rng.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+		for _, name := range names {
+			if ctx.Err() != nil {
+				return
+			}
+			c.mu.Lock()
+			i := c.members[rng.IntN(len(c.members))]
+			c.mu.Unlock()
+			troubles[name](i)
+			did[name]++
+			sleep(ctx, rng, 2*time.Second)
+		}
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		time.Sleep(20 * time.Millisecond)                        // the node is down
-		return registerOutput{unknown: true}, "", in.op != "get" // the answer may be what got lost
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil || resp.StatusCode == 504:
-		return registerOutput{unknown: true}, "", in.op != "get"
-	case resp.StatusCode == 503:
-		time.Sleep(20 * time.Millisecond)
-		return out, "", false
-	case resp.StatusCode == 200:
-		return registerOutput{value: string(body)}, resp.Header.Get("ETag"), true
-	case resp.StatusCode == 204:
-		return registerOutput{ok: true}, "", true
-	case resp.StatusCode == 404 || resp.StatusCode == 412:
-		return registerOutput{}, "", true
-	}
-	c.t.Errorf("%s %s: %s %s", method, in.key, resp.Status, body)
-	return out, "", false
 }
 
 // Under chaos the store stays linearizable, a refused write never happens, and all
@@ -276,65 +339,25 @@ func TestChaos(t *testing.T) {
 	if os.Getenv("RAFT_LONG") != "" {
 		length = 2 * time.Minute
 	}
-	dir := t.TempDir()
-	ports := freePorts(t, 6)
-	c := &chaosCluster{t: t, bin: filepath.Join(dir, "raftexample"), dir: dir, peers: ports[:3], ports: ports[3:]}
-	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	for i := range 3 {
-		c.start(i)
-	}
-	put(t, "http://127.0.0.1:"+c.ports[0]+"/begin", "x", 20*time.Second)
+	c := newProcessCluster(t, "--snapshot-entries", "500")
+	c.putProxies()
 
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	ctx, cancel := context.WithTimeout(context.Background(), length)
-	defer cancel()
-	r := &recorder{start: time.Now()}
+	ctx, cancel := context.WithTimeout(t.Context(), length)
 	var wg sync.WaitGroup
-	for id := range 8 {
-		wg.Go(func() { c.client(ctx, id, r) })
-	}
-	c.trouble(ctx, rand.New(rand.NewPCG(seed, 0)))
+	defer wg.Wait()
+	defer cancel()
+	clients := &registerClients{recorder: &recorder{start: time.Now()}, t: t, urls: c.urls}
+	wg.Go(func() { clients.run(ctx, 8) })
+	didNetwork, didNodes := map[string]int{}, map[string]int{}
+	wg.Go(func() { c.troubleNetwork(ctx, rand.New(rand.NewPCG(seed, 1)), didNetwork) })
+	c.troubleNodes(ctx, rand.New(rand.NewPCG(seed, 0)), didNodes)
 	wg.Wait()
+	t.Logf("troubles: %v, %v", didNodes, didNetwork)
 
-	// All nodes come to the same end.
-	put(t, "http://127.0.0.1:"+c.ports[0]+"/end", "x", 30*time.Second)
-	want := get(t, "http://127.0.0.1:"+c.ports[0]+"/?prefix=k")
-	for _, port := range c.ports[1:] {
-		if got := get(t, "http://127.0.0.1:"+port+"/?prefix=k"); got != want {
-			t.Errorf("nodes differ:\n%s%s", want, got)
-		}
-	}
-	r.judge(t, seed)
-}
-
-// The judge convicts: histories with a stale read or a lost write are found out.
-func TestJudgeConvicts(t *testing.T) {
-	op := func(call, end int64, in registerInput, out registerOutput) porcupine.Operation {
-		in.key = "k"
-		return porcupine.Operation{Input: in, Output: out, Call: call, Return: end}
-	}
-	put := func(call, end int64, v string) porcupine.Operation {
-		return op(call, end, registerInput{op: "put", value: v}, registerOutput{ok: true})
-	}
-	get := func(call, end int64, v string) porcupine.Operation {
-		return op(call, end, registerInput{op: "get"}, registerOutput{value: v})
-	}
-	for name, tt := range map[string]struct {
-		history []porcupine.Operation
-		legal   bool
-	}{
-		"in order":        {[]porcupine.Operation{put(1, 2, "a"), get(3, 4, "a")}, true},
-		"at once":         {[]porcupine.Operation{put(1, 2, "a"), put(3, 9, "b"), get(4, 5, "a"), get(6, 7, "b")}, true},
-		"a stale read":    {[]porcupine.Operation{put(1, 2, "a"), put(3, 4, "b"), get(5, 6, "a")}, false},
-		"a lost write":    {[]porcupine.Operation{put(1, 2, "a"), get(3, 4, "")}, false},
-		"back and forth":  {[]porcupine.Operation{put(1, 2, "a"), put(3, 9, "b"), get(4, 5, "b"), get(6, 7, "a")}, false},
-		"a false success": {[]porcupine.Operation{put(1, 2, "a"), op(3, 4, registerInput{op: "cas", value: "c", match: "b"}, registerOutput{ok: true})}, false},
-	} {
-		if got := porcupine.CheckOperations(registerModel.ToModel(), tt.history); got != tt.legal {
-			t.Errorf("%s: %t, want %t", name, got, tt.legal)
-		}
-	}
+	put(t, c.urls()[0]+"/end", "x", 30*time.Second)
+	clients.sameEverywhere()
+	clients.readAll()
+	clients.judge(t, seed)
 }

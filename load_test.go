@@ -11,8 +11,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -286,19 +284,11 @@ func TestFloodWithoutQuorum(t *testing.T) {
 // stale to a reader who does not ask for it.
 func TestPausedLeader(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	ports := freePorts(t, 6)
-	c := &chaosCluster{t: t, bin: filepath.Join(dir, "raftexample"), dir: dir, peers: ports[:3], ports: ports[3:]}
-	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	for i := range 3 {
-		c.start(i)
-	}
-	url := func(i int, path string) string { return "http://127.0.0.1:" + c.ports[i] + path }
+	c := newProcessCluster(t)
+	url := func(i int, path string) string { return c.url(i) + path }
 	put(t, url(0, "/k"), "old", 20*time.Second)
 	for round := range 3 {
-		old := int(do(t, "GET", url(0, "/-/leader"), "").body[0] - '1')
+		old := c.leader(0)
 		other := (old + 1) % 3
 		c.procs[old].signal(syscall.SIGSTOP)
 		value := fmt.Sprintf("new%d", round)

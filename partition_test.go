@@ -1,8 +1,8 @@
 // Bad networks: a cluster in this process whose links are cut, one way or both, and
 // slowed, whose disks are slow, and whose membership changes, while clients write,
-// read, delete and compare-and-set. What they saw is judged as in chaos_test.go.
+// read, delete and compare-and-set. What they saw is judged as in history_test.go.
 //
-// Start at TestPartitions; badNetwork is what its nodes connect through.
+// Start at TestPartitions. badnetwork_test.go is what its nodes connect through.
 
 package main
 
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -22,132 +21,6 @@ import (
 
 	"example.com/raftexample/raft/vfs/crashfs"
 )
-
-// link is the way from one node to another.
-type link struct{ from, to int }
-
-// badNetwork connects nodes, counted from 0. What is sent on a
-// link that is cut arrives when it is mended, unless the sender gives up first, as
-// with real packets.
-type badNetwork struct {
-	mu    sync.Mutex
-	nodes map[string]int // by peer port, once the ports are known
-	cut   map[link]bool
-	delay time.Duration // of everything
-}
-
-func (bn *badNetwork) isCut(from, to int) bool {
-	bn.mu.Lock()
-	defer bn.mu.Unlock()
-	return bn.cut[link{from, to}]
-}
-
-func (bn *badNetwork) change(f func()) {
-	bn.mu.Lock()
-	defer bn.mu.Unlock()
-	f()
-}
-
-// mend restores all links.
-func (bn *badNetwork) mend() {
-	bn.change(func() { bn.cut, bn.delay = map[link]bool{}, 0 })
-}
-
-// isolate cuts a node's links, in the directions given.
-func (bn *badNetwork) isolate(node, nodes int, in, out bool) {
-	bn.change(func() {
-		for other := range nodes {
-			if other != node {
-				bn.cut[link{other, node}] = in
-				bn.cut[link{node, other}] = out
-			}
-		}
-	})
-}
-
-// dialer is how one node connects to others.
-func (bn *badNetwork) dialer(from int) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		_, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		var to int
-		known := func() (ok bool) {
-			bn.mu.Lock()
-			defer bn.mu.Unlock()
-			to, ok = bn.nodes[port]
-			return ok
-		}
-		if !waitUntil(ctx, known) {
-			return nil, ctx.Err()
-		}
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		if !waitUntil(ctx, func() bool { return !bn.isCut(from, to) && !bn.isCut(to, from) }) {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("no route")}
-		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &badConn{Conn: conn, network: bn, from: from, to: to}, nil
-	}
-}
-
-// badConn is a connection over a badNetwork.
-type badConn struct {
-	net.Conn
-	network  *badNetwork
-	from, to int
-	deadline atomic.Pointer[time.Time] // for Write
-	closed   atomic.Bool
-}
-
-func (c *badConn) SetWriteDeadline(t time.Time) error {
-	c.deadline.Store(&t)
-	return c.Conn.SetWriteDeadline(t)
-}
-
-func (c *badConn) Close() error {
-	c.closed.Store(true)
-	return c.Conn.Close()
-}
-
-// await waits until nothing is in the way from one node to another.
-func (c *badConn) await(from, to int, deadline *time.Time) error {
-	for c.network.isCut(from, to) {
-		switch {
-		case c.closed.Load():
-			return net.ErrClosed
-		case deadline != nil && time.Now().After(*deadline):
-			return os.ErrDeadlineExceeded
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	c.network.mu.Lock()
-	delay := c.network.delay
-	c.network.mu.Unlock()
-	time.Sleep(delay)
-	return nil
-}
-
-func (c *badConn) Write(b []byte) (int, error) {
-	if err := c.await(c.from, c.to, c.deadline.Load()); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *badConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		if cut := c.await(c.to, c.from, nil); cut != nil {
-			return 0, cut
-		}
-	}
-	return n, err
-}
 
 // slowDisk is a disk whose syncs can be made slow.
 type slowDisk struct {
@@ -175,7 +48,7 @@ type badCluster struct {
 }
 
 func newBadCluster(t *testing.T) *badCluster {
-	b := &badCluster{network: &badNetwork{nodes: map[string]int{}, cut: map[link]bool{}}}
+	b := &badCluster{network: newBadNetwork()}
 	on := map[int]machine{}
 	const nodes = 12 // with room for guests
 	for i := range nodes {
@@ -195,6 +68,9 @@ func newBadCluster(t *testing.T) *badCluster {
 	})
 	return b
 }
+
+// urls are the nodes that stay.
+func (b *badCluster) urls() []string { return []string{b.url(0, ""), b.url(1, ""), b.url(2, "")} }
 
 // invite adds a learner, starts it, and promotes it when it has caught up.
 func (b *badCluster) invite(ctx context.Context) {
@@ -267,7 +143,9 @@ func (b *badCluster) trouble(ctx context.Context, rng *rand.Rand, did map[string
 		case "one link":
 			b.network.change(func() { b.network.cut[link{i, (i + 1) % 3}] = true })
 		case "slow":
-			b.network.change(func() { b.network.delay = 20 * time.Millisecond })
+			for k := range 3 {
+				b.network.slow(k, len(b.ports), 20*time.Millisecond)
+			}
 		case "slow disk":
 			b.disks[i].slow.Store(int64(150 * time.Millisecond))
 		case "restart":
@@ -304,23 +182,19 @@ func TestPartitions(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
-	r := &recorder{start: time.Now()}
-	clients := &chaosCluster{t: t, ports: b.ports[:3], pause: 10 * time.Millisecond} // or the judge has too much to do
-	var wg sync.WaitGroup
-	for id := range 8 {
-		wg.Go(func() { clients.client(ctx, id, r) })
+	clients := &registerClients{
+		recorder: &recorder{start: time.Now()}, t: t, urls: b.urls,
+		pause: 10 * time.Millisecond, // or the judge has too much to do
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() { clients.run(ctx, 8) })
 	did := map[string]int{}
 	b.trouble(ctx, rand.New(rand.NewPCG(seed, 0)), did)
 	wg.Wait()
 
 	put(t, b.url(0, "/end"), "x", 30*time.Second)
-	want := get(t, b.url(0, "/?prefix=k"))
-	for i := 1; i < 3; i++ {
-		if got := get(t, b.url(i, "/?prefix=k")); got != want {
-			t.Errorf("nodes differ:\n%s%s", want, got)
-		}
-	}
+	clients.sameEverywhere()
+	clients.readAll()
 	t.Logf("seed %d: %v", seed, did)
-	r.judge(t, seed)
+	clients.judge(t, seed)
 }
