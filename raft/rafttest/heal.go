@@ -41,7 +41,7 @@ func (s *sim) heal() {
 		s.note("round %d: all tick", round)
 		for _, n := range s.nodes {
 			if n.up {
-				s.on(n, func() { n.raw.Tick() })
+				s.on(n, n.tick)
 			}
 			// Once in a round: a newcomer that is in no snapshot yet ignores the old one,
 			// and would be sent it again and again.

@@ -34,6 +34,7 @@ type node struct {
 	taken       *pb.Snapshot // of this state, not adopted yet
 	reports     []uint64     // snapshots sent, whose outcome was not reported
 	unreachable []uint64
+	overdue     bool // a tick has passed since it was asked for a Ready
 
 	seen seen // by the judge
 }
@@ -80,7 +81,10 @@ func (s *sim) start(n *node) {
 	}
 	raw, err := raft.NewRawNode(c)
 	must(err)
-	n.raw, n.up = raw, true
+	n.raw, n.up, n.overdue = raw, true, false
+	if s.Gathering != nil {
+		s.Gathering.Begin(raw)
+	}
 	n.ready, n.stage, n.appends, n.applies, n.taken = nil, 0, nil, nil, nil
 	n.reports, n.unreachable = nil, nil
 	s.judge.started(n)
@@ -115,7 +119,7 @@ func (s *sim) on(n *node, f func()) {
 // busy reports whether a node has something to do.
 func (s *sim) busy(n *node) bool {
 	return n.ready != nil || n.taken != nil || len(n.appends) > 0 || len(n.applies) > 0 ||
-		len(n.reports) > 0 && !s.healed || len(n.unreachable) > 0 || n.raw.HasReady()
+		len(n.reports) > 0 && !s.healed || len(n.unreachable) > 0 || s.hasReady(n)
 }
 
 // proceed does one step of what a node has to do.
@@ -136,7 +140,7 @@ func (s *sim) proceed(n *node) {
 		s.applyAsync(n)
 	case n.ready != nil:
 		s.continueReady(n)
-	case n.raw.HasReady():
+	case s.hasReady(n):
 		s.takeReady(n)
 	}
 }
@@ -148,6 +152,24 @@ func (s *sim) report(n *node) {
 	status := pick(s, raft.SnapshotFinish, raft.SnapshotFailure)
 	s.note("%d hears of its snapshot to %d: %v", n.id, to, status)
 	s.on(n, func() { n.raw.ReportSnapshot(to, status) })
+}
+
+// hasReady reports whether there is a Ready to take.
+func (s *sim) hasReady(n *node) bool {
+	if s.Gathering == nil {
+		return n.raw.HasReady()
+	}
+	if n.ready == nil {
+		s.Gathering.Send(n.raw, n.overdue)
+		n.overdue = false
+	}
+	return n.raw.HasReady() && !s.Gathering.Waits(n.raw)
+}
+
+// tick lets a tick pass.
+func (n *node) tick() {
+	n.raw.Tick()
+	n.overdue = true
 }
 
 // takeReady takes the next Ready.

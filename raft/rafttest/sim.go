@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"example.com/raftexample/raft"
 	pb "example.com/raftexample/raft/raftpb"
 )
 
@@ -48,6 +49,17 @@ type Options struct {
 	Plant  Plant
 	Disk   Disk
 	Trace  func(string) // if not nil, gets a line for every event
+
+	// Gathering, if not nil, makes the nodes gather what they send, as a raft.Node
+	// does. Only tests of package raft can reach that.
+	Gathering Gathering
+}
+
+// Gathering is raft/gather.go: what a raft.Node does around its RawNode.
+type Gathering interface {
+	Begin(*raft.RawNode)
+	Send(n *raft.RawNode, overdue bool) // before each Ready; overdue says that a tick has passed
+	Waits(*raft.RawNode) bool           // whether a Ready is not worth taking yet
 }
 
 // Failure is a broken promise.
@@ -56,11 +68,12 @@ type Failure struct {
 	Reason string
 	Events []string // the last ones
 	Plan   string   // the options of the nodes
+	Replay string   // the command that runs the seed again
 }
 
 func (f *Failure) Error() string {
-	return fmt.Sprintf("seed %d: %s\n\nthe last events:\n%s\n\nthe plan: %s\nreplay with: go test ./raft/rafttest -run TestSeed -seed %d",
-		f.Seed, f.Reason, strings.Join(f.Events, "\n"), f.Plan, f.Seed)
+	return fmt.Sprintf("seed %d: %s\n\nthe last events:\n%s\n\nthe plan: %s\nreplay with: %s",
+		f.Seed, f.Reason, strings.Join(f.Events, "\n"), f.Plan, f.Replay)
 }
 
 // Result is what a simulation did.
@@ -155,6 +168,10 @@ func Run(seed uint64, o Options) (result Result, err error) {
 
 func (s *sim) failure(reason string) *Failure {
 	f := &Failure{Seed: s.seed, Reason: reason, Plan: fmt.Sprintf("%+v", s.plan)}
+	f.Replay = fmt.Sprintf("go test ./raft/rafttest -run TestSeed -seed %d -v", s.seed)
+	if s.Gathering != nil {
+		f.Replay = fmt.Sprintf("go test ./raft -run TestGatheringKeepsPromises -seed %d -v", s.seed)
+	}
 	for i := max(0, s.count-len(s.recent)); i < s.count; i++ {
 		e := s.recent[i%len(s.recent)]
 		f.Events = append(f.Events, fmt.Sprintf("%6d  ", i)+fmt.Sprintf(e.format, e.args...))
@@ -267,18 +284,18 @@ func (s *sim) tick() {
 	switch r := s.rng.IntN(20); {
 	case r < 12:
 		s.note("%d ticks", n.id)
-		s.on(n, func() { n.raw.Tick() })
+		s.on(n, n.tick)
 	case r < 19:
 		s.note("all tick")
 		for _, n := range s.nodes {
 			if n.up {
-				s.on(n, func() { n.raw.Tick() })
+				s.on(n, n.tick)
 			}
 		}
 	default:
 		s.note("%d wakes up and ticks 25 times", n.id)
 		for range 25 {
-			s.on(n, func() { n.raw.Tick() })
+			s.on(n, n.tick)
 		}
 	}
 }
