@@ -107,7 +107,7 @@ type plan struct {
 	inflight    int
 	drop        float64 // how many messages get lost
 	duplicate   float64
-	snapshots   bool
+	snapshots   float64 // how much of what operators do is to take one
 	changes     bool
 	trouble     int     // how many of 1000 events
 	segment     int64   // how long the log's files are; 0 if there are none
@@ -210,12 +210,12 @@ func (s *sim) begin() {
 		inflight:   pick(s, 1, 2, 8, 256),
 		drop:       pick(s, 0, 0.01, 0.1, 0.3),
 		duplicate:  pick(s, 0, 0.05, 0.2),
-		snapshots:  s.chance(0.7),
+		snapshots:  pick(s, 0, 0.05, 0.05, 0.25),
 		changes:    s.chance(0.6),
 		trouble:    pick(s, 3, 10, 10, 30),
 	}
 	s.plan.lease = s.plan.checkQuorum && s.chance(0.2)
-	segment, faults := pick[int64](s, 200, 1000, 8000), pick(s, 0, 0.001, 0.005, 0.02)
+	segment, faults := pick[int64](s, 200, 1000, 8000), pick(s, 0, 0.001, 0.005, 0.03)
 	if files := s.chance(0.5); s.Disk == DiskFiles || s.Disk == DiskBySeed && files {
 		s.plan.segment = segment
 	} else {

@@ -32,7 +32,9 @@ func (s *sim) clients() {
 	if n == nil {
 		return
 	}
-	switch r := s.rng.IntN(100); {
+	switch r := s.rng.IntN(94); {
+	case s.chance(s.plan.snapshots):
+		s.snapshot(n)
 	case r < 45:
 		s.propose(n)
 	case r < 75:
@@ -46,11 +48,9 @@ func (s *sim) clients() {
 	case r < 92:
 		s.note("%d is told to campaign", n.id)
 		s.on(n, func() { s.ignore(n.raw.Campaign()) })
-	case r < 94:
+	default:
 		s.note("%d is told to forget its leader", n.id)
 		s.on(n, func() { s.ignore(n.raw.ForgetLeader()) })
-	case s.plan.snapshots:
-		s.snapshot(n)
 	}
 }
 
@@ -78,7 +78,7 @@ func (s *sim) propose(n *node) {
 	s.work.writes++
 	data := binary.BigEndian.AppendUint64(nil, s.work.writes)
 	if s.chance(0.1) {
-		data = append(data, make([]byte, s.rng.IntN(300))...)
+		data = append(data, make([]byte, s.rng.IntN(pick(s, 300, 300, 3000)))...)
 	}
 	s.note("%d is asked to write %x", n.id, data[:8])
 	s.on(n, func() { s.ignore(n.raw.Propose(data)) })
