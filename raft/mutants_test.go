@@ -77,6 +77,10 @@ var mutants = []mutant{
 	{"leave a leader of an old term without an answer", "step.go", "if r.checkQuorum || r.preVote {", "if false {"},
 	{"accept an old refusal", "tracker/progress.go", "if pr.Next-1 != rejected {", "if false {"},
 	{"append nothing when elected", "role.go", "\tr.appendEntries(noEntry[:])\n", ""},
+	{"begin a segment of the log without syncing its name", "wal/segment.go", "\treturn w.FS.SyncDir(w.dir)\n", "\treturn nil\n"},
+	{"trust what was read from the log to be on disk", "wal/recover.go", "\treturn w.makeDurable(b)\n", "\tw.synced = w.offset\n\treturn nil\n"},
+	{"name a snapshot without syncing its name", "snap/snap.go", "\treturn p.d.fs.SyncDir(p.d.path)\n", "\treturn nil\n"},
+	{"mark a snapshot before its file has its name", "rafttest/files.go", "\t\tif err := in.Commit(); err != nil {\n\t\t\treturn err\n\t\t}\n", "\t\tdefer in.Commit()\n"},
 }
 
 // Every mutant is noticed.
