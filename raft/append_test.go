@@ -70,3 +70,70 @@ func TestConflictWithCommittedPanics(t *testing.T) {
 	}()
 	n.raft.log.maybeAppend(logSlice{prev: entryID{1, 1}, entries: []pb.Entry{{Term: 3, Index: 2}}})
 }
+
+// §5.3: an append that was overtaken, or doubled, holds less than we do. It takes
+// nothing away, whatever is behind what it holds.
+func TestLateAppendTruncatesNothing(t *testing.T) {
+	n := nodeWith(t, 3, 0, 1, 1)
+	m := pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 3, Index: 2, LogTerm: 1, Entries: entriesFrom(3, 3, 3, 3)}
+	n.step(t, m)
+	for count, last := range []uint64{2, 3, 4, 5} {
+		late := m
+		late.Entries = m.Entries[:count]
+		if answer := one(t, n.step(t, late)); answer.Reject || answer.Index != last {
+			t.Errorf("%d entries: %s", count, DescribeMessage(answer, nil))
+		}
+		if got := termsIn(n.storage); !slices.Equal(got, []uint64{1, 1, 3, 3, 3}) || n.raft.log.lastIndex() != 5 {
+			t.Errorf("%d entries: the log is %v up to %d", count, got, n.raft.log.lastIndex())
+		}
+	}
+}
+
+// §5.3, end: a refusal names the last of our entries that can be in the leader's log at
+// that place, as terms in a log never fall: not behind the place asked about, not behind
+// our end, of no later term. Its term is 0 where ours does not reach back any more.
+func TestRefusalHints(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		log  []uint64 // terms from index 1 on
+		prev entryID  // what the leader asks about
+		hint entryID
+	}{
+		{"our log is shorter", []uint64{1, 1, 4}, entryID{term: 4, index: 9}, entryID{term: 4, index: 3}},
+		{"shorter, and of a later term", []uint64{1, 1, 4}, entryID{term: 3, index: 9}, entryID{term: 1, index: 2}},
+		{"another term at that place", []uint64{1, 1, 4, 4, 4}, entryID{term: 3, index: 4}, entryID{term: 1, index: 2}},
+		{"an earlier term at that place", []uint64{1, 2, 2, 2}, entryID{term: 4, index: 3}, entryID{term: 2, index: 3}},
+		{"all of later terms", []uint64{4, 4, 4}, entryID{term: 3, index: 3}, entryID{}},
+		{"we have nothing", nil, entryID{term: 3, index: 3}, entryID{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := nodeWith(t, 5, 0, tt.log...)
+			m := one(t, n.step(t, pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 5, Index: tt.prev.index, LogTerm: tt.prev.term}))
+			got := entryID{term: m.LogTerm, index: m.RejectHint}
+			if !m.Reject || m.Index != tt.prev.index || got != tt.hint {
+				t.Errorf("%s, want hint %v", DescribeMessage(m, nil), tt.hint)
+			}
+		})
+	}
+
+	compacted := restart(t, storedFrom(t, entryID{term: 4, index: 6}, 4), nil)
+	if got := compacted.raft.log.lastAtOrBelow(entryID{term: 3, index: 7}); got != (entryID{index: 5}) {
+		t.Errorf("where our log does not reach back: %v", got)
+	}
+}
+
+// A heartbeat commits what it says, which the leader knows us to hold, and is answered
+// with its context. A commit index beyond our log means that we have lost something.
+func TestHeartbeat(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1, 1)
+	answer := one(t, n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 2, Context: []byte("c")}))
+	if answer.Type != pb.MsgHeartbeatResp || string(answer.Context) != "c" || n.raft.log.committed != 2 {
+		t.Errorf("committed %d, %s", n.raft.log.committed, DescribeMessage(answer, nil))
+	}
+	if n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 1}); n.raft.log.committed != 2 {
+		t.Errorf("an older one took the commit index back to %d", n.raft.log.committed)
+	}
+	mustPanic(t, "a commit index beyond the log", func() {
+		n.Step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 3})
+	})
+}
