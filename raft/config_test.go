@@ -42,21 +42,24 @@ func TestWrongConfigPanics(t *testing.T) {
 
 // What was left out is filled in, where the caller can see it.
 func TestConfigDefaults(t *testing.T) {
+	SetLogger(silent)
+	defer ResetDefaultLogger()
 	c := testConfig(1, NewMemoryStorage())
 	c.MaxSizePerMsg, c.Logger = 77, nil
 	if _, err := NewRawNode(c); err != nil {
 		t.Fatal(err)
 	}
-	if c.MaxUncommittedEntriesSize != noLimit || c.MaxInflightBytes != noLimit || c.MaxCommittedSizePerReady != 77 || c.Logger == nil {
+	if c.MaxUncommittedEntriesSize != noLimit || c.MaxInflightBytes != noLimit || c.MaxCommittedSizePerReady != 77 || c.Logger != Logger(silent) {
 		t.Errorf("%+v", c)
 	}
 
 	c = testConfig(1, NewMemoryStorage())
-	c.MaxSizePerMsg, c.MaxInflightBytes, c.MaxUncommittedEntriesSize, c.MaxCommittedSizePerReady = 10, 10, 3, 4
+	mine := &DefaultLogger{Logger: silent.Logger}
+	c.MaxSizePerMsg, c.MaxInflightBytes, c.MaxUncommittedEntriesSize, c.MaxCommittedSizePerReady, c.Logger = 10, 10, 3, 4, mine
 	if _, err := NewRawNode(c); err != nil {
 		t.Fatal(err)
 	}
-	if c.MaxUncommittedEntriesSize != 3 || c.MaxInflightBytes != 10 || c.MaxCommittedSizePerReady != 4 || c.Logger != silent {
+	if c.MaxUncommittedEntriesSize != 3 || c.MaxInflightBytes != 10 || c.MaxCommittedSizePerReady != 4 || c.Logger != Logger(mine) {
 		t.Errorf("what was set has changed: %+v", c)
 	}
 }

@@ -4,6 +4,7 @@ package raft
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -105,5 +106,28 @@ func TestStatusJSON(t *testing.T) {
 	}
 	if s.String() != wantLeader {
 		t.Errorf("as text: %s", s)
+	}
+}
+
+// Every node can list the members, in the order of their ids; the list is a copy, and
+// has no windows.
+func TestWithProgress(t *testing.T) {
+	s := NewMemoryStorage()
+	s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{5, 1, 3}, Learners: []uint64{4, 2}}
+	n := restart(t, s, nil)
+	var got []string
+	n.WithProgress(func(id uint64, typ ProgressType, pr tracker.Progress) {
+		if pr.Inflights != nil || pr.Next != n.raft.trk.Progress[id].Next {
+			t.Errorf("record of %d: %+v", id, pr)
+		}
+		pr.Match = 99
+		got = append(got, fmt.Sprintf("%d:%d", id, typ))
+	})
+	want := fmt.Sprintf("[1:%d 2:%d 3:%d 4:%d 5:%[1]d]", ProgressTypePeer, ProgressTypeLearner, ProgressTypePeer, ProgressTypeLearner)
+	if fmt.Sprint(got) != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+	if n.raft.trk.Progress[1].Match == 99 {
+		t.Error("the visitor has changed the node")
 	}
 }
