@@ -161,7 +161,8 @@ func (round *readRound) confirm(id uint64) {
 // told apart by that alone. So a context that heartbeats have carried before
 // gets a number appended: an answer to one of those, late or duplicated, knows
 // nothing of us now, and would let a stale read pass. What is carried before is
-// a question to a set of hashes; a collision costs just a needless number.
+// a question to a set of hashes; a collision costs just a needless number. And so
+// that no number can meet a user's own bytes, what looks numbered is numbered, too.
 func (q *readQueue) add(rd read, index uint64, members int) *readRound {
 	// The same read again: the later one stands for both, since the user could not
 	// tell an old answer from a new one.
@@ -171,12 +172,19 @@ func (q *readQueue) add(rd read, index uint64, members int) *readRound {
 
 	q.number++
 	carries := rd.context
-	if len(carries) == 0 || q.markCarried(carries) {
-		carries = binary.BigEndian.AppendUint64(carries[:len(carries):len(carries)], q.number)
-		q.markCarried(carries)
+	if len(carries) == 0 || looksNumbered(carries) || q.markCarried(carries) {
+		carries = slices.Concat(carries, []byte(numberMark), binary.BigEndian.AppendUint64(nil, q.number))
 	}
 	q.rounds = append(q.rounds, readRound{read: rd, index: index, carries: carries, acks: make([]uint64, 0, members)})
 	return &q.rounds[len(q.rounds)-1]
+}
+
+// numberMark stands before the eight bytes of a context's number.
+const numberMark = "\x00again\x00#"
+
+func looksNumbered(context []byte) bool {
+	at := len(context) - 8 - len(numberMark)
+	return at >= 0 && string(context[at:len(context)-8]) == numberMark
 }
 
 // markCarried adds a context to the set, and reports whether it was there.
