@@ -37,7 +37,9 @@ type config struct {
 	logLevel        slog.Level
 	logJSON         bool
 
-	dial rafthttp.Dial // the machine's, not the command line's
+	// The machine's, not the command line's:
+	dial   rafthttp.Dial
+	screen *screen // that stderr is; nil if it is something else
 }
 
 const usage = `raftexample: one node of a replicated key-value store.

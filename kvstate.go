@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/tidwall/btree"
 )
@@ -60,13 +59,7 @@ func (st storeState) WriteTo(w io.Writer) (int64, error) {
 // restore replaces the state by a snapshot's. What was awaited may be in there or
 // not: nobody can tell any more.
 func (s *kvStore) restore(c *commit) error {
-	last := time.Now()
-	items, err := readState(c.restore, func(done, of uint64) {
-		if s.progress != nil && time.Since(last) > time.Second {
-			s.progress(done, of)
-			last = time.Now()
-		}
-	})
+	items, err := readState(c.restore, s.progress)
 	if err := errors.Join(err, c.restore.Close()); err != nil {
 		return err
 	}
@@ -121,7 +114,7 @@ func readState(r io.Reader, progress func(done, of uint64)) (*btree.Map[string, 
 	}
 	items := new(btree.Map[string, item])
 	for done := range count {
-		if done%(1<<14) == 0 {
+		if done%256 == 0 {
 			progress(done, count)
 		}
 		key, err := text(maxKeyBytes)
@@ -138,5 +131,6 @@ func readState(r io.Reader, progress func(done, of uint64)) (*btree.Map[string, 
 		}
 		items.Load(key, item{value: value, revision: revision}) // in order, which is quicker than Set
 	}
+	progress(count, count)
 	return items, nil
 }

@@ -46,7 +46,7 @@ type kvStore struct {
 	member      uint64
 	incarnation uint64
 	metrics     *metrics
-	progress    func(done, of uint64) // hears how far a long restore is; may be nil
+	progress    func(done, of uint64) // hears how far a restore is
 
 	mu    sync.RWMutex
 	items *btree.Map[string, item]
@@ -86,6 +86,8 @@ func newKVStore(raft consensus, member, incarnation uint64, metrics *metrics) *k
 		raft: raft, member: member, incarnation: incarnation, metrics: metrics,
 		items:   new(btree.Map[string, item]),
 		changed: make(chan struct{}),
+
+		progress: func(_, _ uint64) {},
 
 		// Not from 1: the log may still hold commands that this member proposed before
 		// it was restarted, and a write must not be answered with the fate of those.

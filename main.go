@@ -56,7 +56,11 @@ func run(ctx context.Context, args []string, on machine, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
-	cfg.dial = on.dial
+	cfg.dial, cfg.screen = on.dial, screenOn(stderr)
+	if cfg.screen != nil {
+		stderr = cfg.screen
+		defer cfg.screen.show("")
+	}
 	logger := newLogger(&cfg, stderr)
 	tlsServer, tlsClient, err := loadTLS(&cfg)
 	if err != nil {

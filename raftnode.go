@@ -313,9 +313,7 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 	n.metrics = newMetrics(n.status)
 	incarnation := uint64(dir.Incarnation)
 	n.store = newKVStore(n, cfg.id, incarnation, n.metrics)
-	n.store.progress = func(done, of uint64) {
-		logger.Info("restoring the store", "node", cfg.id, "keys", done, "of", of)
-	}
+	n.store.progress = restoreProgress(&n.cfg, logger)
 	n.reads = newReads(n, n.store, cfg.id, incarnation)
 	n.transport = rafthttp.New(rafthttp.Config{
 		ID: cfg.id, Cluster: uint64(dir.Cluster), Incarnation: incarnation, URL: cfg.ownURL(),
