@@ -34,12 +34,14 @@ const (
 
 // api serves clients.
 type api struct {
-	store    *kvStore
-	reads    *reads
-	node     *raftNode
-	metrics  *metrics
-	stopping atomic.Bool   // new requests are refused
-	ending   chan struct{} // closed when streams of events must end
+	store   *kvStore
+	reads   *reads
+	node    *raftNode
+	metrics *metrics
+
+	deadlines deadlines
+	stopping  atomic.Bool   // new requests are refused
+	ending    chan struct{} // closed when streams of events must end
 }
 
 // handler returns what serves the client port. Paths are taken as they are sent:
@@ -92,12 +94,32 @@ func (a *api) timed(serve func(context.Context, http.ResponseWriter, *http.Reque
 			return
 		}
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(req.Context(), requestTimeout)
-		defer cancel()
 		recorder := statusRecorder{ResponseWriter: w, status: http.StatusOK}
-		serve(ctx, &recorder, req)
+		serve(a.deadlines.from(start), &recorder, req)
 		a.metrics.observeRequest(req.Method, recorder.status, time.Since(start))
 	}
+}
+
+// deadlines gives requests their deadline. Those that come within a tenth of a
+// second share one: a context and a timer for each would cost more than to look
+// up the value.
+type deadlines struct{ newest atomic.Pointer[deadline] }
+
+type deadline struct {
+	context.Context
+	cancel context.CancelFunc // not called: its time comes
+	until  time.Time          // it is for requests that come before
+}
+
+// from returns the deadline of a request that came at start.
+func (d *deadlines) from(start time.Time) context.Context {
+	if newest := d.newest.Load(); newest != nil && start.Before(newest.until) {
+		return newest
+	}
+	made := &deadline{until: start.Add(100 * time.Millisecond)}
+	made.Context, made.cancel = context.WithDeadline(context.Background(), start.Add(requestTimeout))
+	d.newest.Store(made)
+	return made
 }
 
 // statusRecorder remembers the status of an answer.
@@ -109,6 +131,11 @@ type statusRecorder struct {
 func (r *statusRecorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
+}
+
+// WriteString spares a copy of the value.
+func (r *statusRecorder) WriteString(s string) (int, error) {
+	return io.WriteString(r.ResponseWriter, s)
 }
 
 // Unwrap lets http.ResponseController through.
@@ -231,7 +258,10 @@ func conditionOf(req *http.Request) (condition, uint64, error) {
 }
 
 // etag writes a revision as an entity tag.
-func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
+func etag(revision uint64) string {
+	var b [22]byte
+	return string(append(strconv.AppendUint(append(b[:0], '"'), revision, 10), '"'))
+}
 
 func parseETag(s string) (uint64, error) {
 	digits, ok := strings.CutPrefix(s, `"`)
@@ -275,7 +305,9 @@ func (a *api) get(ctx context.Context, w http.ResponseWriter, req *http.Request,
 		return
 	}
 	h["Content-Type"] = octetStream
-	h["Content-Length"] = []string{strconv.Itoa(len(it.value))}
+	if req.Method == http.MethodHead || len(it.value) > 1<<10 { // short answers net/http measures itself, for less
+		h["Content-Length"] = []string{strconv.Itoa(len(it.value))}
+	}
 	if req.Method == http.MethodHead {
 		return
 	}
@@ -288,8 +320,9 @@ var octetStream = []string{"application/octet-stream"}
 
 // consult sees to it that what this node has is as new as the request demands.
 func (a *api) consult(ctx context.Context, w http.ResponseWriter, req *http.Request) error {
-	if req.URL.RawQuery != "" && req.URL.Query().Has("stale") {
-		w.Header().Set("Raft-Applied", strconv.FormatUint(a.store.applied.Load(), 10))
+	query := req.URL.RawQuery
+	if query == "stale" || query != "" && req.URL.Query().Has("stale") {
+		w.Header()["Raft-Applied"] = []string{strconv.FormatUint(a.store.applied.Load(), 10)}
 		return nil
 	}
 	return a.reads.wait(ctx)
