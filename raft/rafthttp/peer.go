@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
@@ -175,7 +176,12 @@ func (p *peer) stream() error {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	body := &stream{p: p, ctx: ctx, cancel: cancel, began: time.Now()}
-	req, err := p.t.newRequest(p.ctx, p, "/raft", body)
+	// A stream that has nothing to write would not notice that its peer is gone, and
+	// would lose the next message, which may be a request for a vote.
+	watched := httptrace.WithClientTrace(p.ctx, &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { whenEnded(c.Conn, cancel) },
+	})
+	req, err := p.t.newRequest(watched, p, "/raft", body)
 	if err != nil {
 		return err
 	}

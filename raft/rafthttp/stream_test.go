@@ -270,6 +270,21 @@ func TestRestartedPeerIsReached(t *testing.T) {
 	})
 }
 
+// A peer that ends while nothing is sent to it is noticed at once: the first message
+// after its restart, a request for a vote perhaps, is not lost.
+func TestFirstMessageAfterARestart(t *testing.T) {
+	hosts := newHosts(t, 2)
+	hosts[0].Send([]pb.Message{heartbeat(1, 2, 1)})
+	hosts[1].raft.await(t, "a message", func() bool { return len(hosts[1].raft.messages) == 1 })
+	for n := 1; n <= 3; n++ {
+		hosts[1].down(t)
+		hosts[0].raft.await(t, "the end of the stream", func() bool { return hosts[0].raft.lost[2] == n })
+		hosts[1].up(t)
+		hosts[0].Send([]pb.Message{heartbeat(1, 2, uint64(n+1))})
+		hosts[1].raft.await(t, "the first message", func() bool { return len(hosts[1].raft.messages) == n+1 })
+	}
+}
+
 // A second stream of a sender ends the first, which is dead or would not have a
 // successor.
 func TestNewStreamReplacesTheOld(t *testing.T) {

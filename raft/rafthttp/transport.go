@@ -143,7 +143,9 @@ func newRoundTripper(tlsConfig *tls.Config, dial Dial, answer time.Duration) *ht
 		if err != nil {
 			return nil, err
 		}
-		return &deadlineConn{Conn: conn}, nil
+		c := &deadlineConn{Conn: conn}
+		c.open, c.end = context.WithCancel(context.Background())
+		return c, nil
 	}
 	return &http.Transport{
 		DialContext:           withDeadlines,
@@ -156,14 +158,42 @@ func newRoundTripper(tlsConfig *tls.Config, dial Dial, answer time.Duration) *ht
 	}
 }
 
-// deadlineConn gives each write a deadline.
-type deadlineConn struct{ net.Conn }
+// deadlineConn gives each write a deadline, and says when the connection has ended:
+// net/http reads all the time, and so learns it first.
+type deadlineConn struct {
+	net.Conn
+	open context.Context // ends with the connection
+	end  context.CancelFunc
+}
+
+func (c *deadlineConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.end()
+	}
+	return n, err
+}
 
 func (c *deadlineConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
+}
+
+func (c *deadlineConn) Close() error {
+	c.end()
+	return c.Conn.Close()
+}
+
+// whenEnded calls f when a connection of ours has ended.
+func whenEnded(conn net.Conn, f func()) {
+	if secured, is := conn.(*tls.Conn); is {
+		conn = secured.NetConn()
+	}
+	if c, is := conn.(*deadlineConn); is {
+		context.AfterFunc(c.open, f)
+	}
 }
 
 // Send puts messages on their way to their peers, in order for each. It never
