@@ -40,6 +40,7 @@ type config struct {
 	// The machine's, not the command line's:
 	dial   rafthttp.Dial
 	screen *screen // that stderr is; nil if it is something else
+	stderr io.Writer
 }
 
 const usage = `raftexample: one node of a replicated key-value store.

@@ -61,6 +61,7 @@ func run(ctx context.Context, args []string, on machine, stdout, stderr io.Write
 		stderr = cfg.screen
 		defer cfg.screen.show("")
 	}
+	cfg.stderr = stderr
 	logger := newLogger(&cfg, stderr)
 	tlsServer, tlsClient, err := loadTLS(&cfg)
 	if err != nil {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 
 	"example.com/raftexample/raft"
@@ -13,16 +12,16 @@ import (
 
 // traceMessage prints a message. Where it cannot be printed nobody reads it.
 func (n *raftNode) traceMessage(m raftpb.Message) {
-	fmt.Fprintln(os.Stderr, raft.DescribeMessage(m, describeCommand))
+	fmt.Fprintln(n.cfg.stderr, raft.DescribeMessage(m, describeCommand))
 }
 
 // traceState prints what has changed of this node's own state.
 func (n *raftNode) traceState(rd raft.Ready) {
 	if rd.SoftState != nil {
-		fmt.Fprintf(os.Stderr, "%x %s\n", n.cfg.id, raft.DescribeSoftState(*rd.SoftState))
+		fmt.Fprintf(n.cfg.stderr, "%x %s\n", n.cfg.id, raft.DescribeSoftState(*rd.SoftState))
 	}
 	if !raft.IsEmptyHardState(rd.HardState) {
-		fmt.Fprintf(os.Stderr, "%x HardState %s\n", n.cfg.id, raft.DescribeHardState(rd.HardState))
+		fmt.Fprintf(n.cfg.stderr, "%x HardState %s\n", n.cfg.id, raft.DescribeHardState(rd.HardState))
 	}
 }
 
