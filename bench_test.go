@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/raftexample/raft"
 	"example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/vfs"
 )
@@ -105,6 +107,70 @@ func BenchmarkStageState(b *testing.B) {
 		}
 	})
 }
+
+// A request through the handler, with a Raft in which everything is committed at
+// once: what HTTP's own work and the cluster's come on top of.
+func BenchmarkStageHandler(b *testing.B) {
+	group := &instantRaft{}
+	metrics := newMetrics(func() nodeStatus { return nodeStatus{} })
+	group.store = newKVStore(group, 1, 1, metrics)
+	group.reads = newReads(group, group.store, 1, 1)
+	go group.reads.run(b.Context())
+	handler := (&api{store: group.store, reads: group.reads, metrics: metrics}).handler()
+
+	for _, bench := range []struct{ method, query, value string }{
+		{"PUT", "", benchValue},
+		{"PUT", "", strings.Repeat("v", 64<<10)},
+		{"GET", "?stale", ""},
+		{"GET", "", ""},
+	} {
+		b.Run(fmt.Sprintf("%s%s/%dB", bench.method, bench.query, len(bench.value)), func(b *testing.B) {
+			body := strings.NewReader(bench.value)
+			req := httptest.NewRequest(bench.method, "/key"+bench.query, body)
+			w := &discarded{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				body.Reset(bench.value)
+				clear(w.header)
+				if handler.ServeHTTP(w, req); w.status >= 300 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+	}
+}
+
+// instantRaft is a Raft of one member without a disk.
+type instantRaft struct {
+	store *kvStore
+	reads *reads
+	index uint64
+}
+
+func (r *instantRaft) Propose(_ context.Context, data []byte) error {
+	r.index++
+	return r.store.apply([]raftpb.Entry{{Term: 1, Index: r.index, Data: data}})
+}
+
+func (r *instantRaft) ReadIndex(_ context.Context, question []byte) error {
+	r.reads.deliver([]raft.ReadState{{Index: r.index, RequestCtx: question}})
+	return nil
+}
+
+func (*instantRaft) Term() uint64     { return 1 }
+func (*instantRaft) Leader() uint64   { return 1 }
+func (*instantRaft) Overloaded() bool { return false }
+
+// discarded is an answer that nobody reads.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (w *discarded) Header() http.Header               { return w.header }
+func (w *discarded) WriteHeader(status int)            { w.status = status }
+func (w *discarded) Write(b []byte) (int, error)       { return len(b), nil }
+func (w *discarded) WriteString(s string) (int, error) { return len(s), nil }
 
 // yardstick answers PUT when the value is in a synced log, all that wait at once in
 // one sync, and GET from a map.
@@ -268,9 +334,12 @@ func BenchmarkCluster(b *testing.B) {
 	for _, port := range c.ports {
 		nodes = append(nodes, "127.0.0.1:"+port)
 	}
-	put1 := func(n uint64) string {
-		return fmt.Sprintf("PUT /key%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", n%10000, len(benchValue), benchValue)
+	put := func(value string) func(uint64) string {
+		return func(n uint64) string {
+			return fmt.Sprintf("PUT /key%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", n%10000, len(value), value)
+		}
 	}
+	small, large := put(benchValue), put(strings.Repeat("v", 64<<10))
 	get := func(query string) func(uint64) string {
 		return func(uint64) string { return "GET /key" + query + " HTTP/1.1\r\nHost: x\r\n\r\n" }
 	}
@@ -283,12 +352,14 @@ func BenchmarkCluster(b *testing.B) {
 		name     string
 		request  func(uint64) string
 		standard func(uint64) string
+		clients  []int
 	}{
-		{"put", put1, put1},
-		{"get", get(""), get("")},
-		{"stale", get("?stale"), get("")},
+		{"put", small, small, []int{1, 16, 64, 256}},
+		{"get", get(""), get(""), []int{1, 16, 64, 256}},
+		{"stale", get("?stale"), get(""), []int{1, 16, 64, 256}},
+		{"put64KiB", large, large, []int{16}},
 	} {
-		for _, clients := range []int{1, 16, 64, 256} {
+		for _, clients := range what.clients {
 			b.Run(fmt.Sprintf("%s/clients=%d", what.name, clients), func(b *testing.B) {
 				const turn = 250 * time.Millisecond
 				var ours, theirs []time.Duration
