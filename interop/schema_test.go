@@ -123,3 +123,24 @@ func TestReflectionSeesTheSame(t *testing.T) {
 		}
 	}
 }
+
+// The maps of names and values are the same.
+func TestEnumsHaveTheSameNames(t *testing.T) {
+	for _, both := range [][2]any{
+		{pb.EntryType_name, theirpb.EntryType_name},
+		{pb.EntryType_value, theirpb.EntryType_value},
+		{pb.MessageType_name, theirpb.MessageType_name},
+		{pb.MessageType_value, theirpb.MessageType_value},
+		{pb.ConfChangeType_name, theirpb.ConfChangeType_name},
+		{pb.ConfChangeType_value, theirpb.ConfChangeType_value},
+		{pb.ConfChangeTransition_name, theirpb.ConfChangeTransition_name},
+		{pb.ConfChangeTransition_value, theirpb.ConfChangeTransition_value},
+	} {
+		if !reflect.DeepEqual(both[0], both[1]) {
+			t.Errorf("ours   %v\netcd's %v", both[0], both[1])
+		}
+	}
+	if p := pb.MsgSnap.Enum(); *p != pb.MsgSnap {
+		t.Error(*p)
+	}
+}

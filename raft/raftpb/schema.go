@@ -34,6 +34,23 @@ var (
 	}
 )
 
+// The names of the enums' values by number, and their numbers by name: under the names
+// that protobuf's generator gives such maps.
+var (
+	EntryType_name, EntryType_value                       = namesAndValues(entryTypeNames[:])
+	MessageType_name, MessageType_value                   = namesAndValues(messageTypeNames[:])
+	ConfChangeType_name, ConfChangeType_value             = namesAndValues(confChangeTypeNames[:])
+	ConfChangeTransition_name, ConfChangeTransition_value = namesAndValues(confChangeTransitionNames[:])
+)
+
+func namesAndValues(names []string) (byNumber map[int32]string, byName map[string]int32) {
+	byNumber, byName = map[int32]string{}, map[string]int32{}
+	for i, name := range names {
+		byNumber[int32(i)], byName[name] = name, int32(i)
+	}
+	return byNumber, byName
+}
+
 // schema returns a FileDescriptorProto, compressed, which is what generated code
 // hands out. The numbers of its fields, here and below, are those of protobuf's
 // descriptor.proto.
@@ -183,20 +200,32 @@ func (*ConfChangeV2) Descriptor() ([]byte, []int) {
 	return inSchema(structTypes, reflect.TypeFor[ConfChangeV2]())
 }
 
+// Enum returns a pointer to a copy.
+func (t EntryType) Enum() *EntryType { return &t }
+
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (EntryType) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[EntryType]())
 }
+
+// Enum returns a pointer to a copy.
+func (t MessageType) Enum() *MessageType { return &t }
 
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (MessageType) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[MessageType]())
 }
 
+// Enum returns a pointer to a copy.
+func (t ConfChangeType) Enum() *ConfChangeType { return &t }
+
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (ConfChangeType) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[ConfChangeType]())
 }
+
+// Enum returns a pointer to a copy.
+func (t ConfChangeTransition) Enum() *ConfChangeTransition { return &t }
 
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (ConfChangeTransition) EnumDescriptor() ([]byte, []int) {
