@@ -27,7 +27,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/vfs"
@@ -169,10 +168,9 @@ func (p *pending) establish() error {
 
 // Writer writes a snapshot's state.
 type Writer struct {
-	p      *pending
-	chunk  []byte // header and data
-	total  uint64
-	rested time.Time // when the last rest was over
+	p     *pending
+	chunk []byte // header and data
+	total uint64
 }
 
 // Create begins a snapshot. The state is written to the Writer, and Commit or
@@ -189,7 +187,7 @@ func (d *Dir) Create(m pb.SnapshotMetadata) (*Writer, error) {
 	head := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(metadata)))
 	head = append(head, metadata...)
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	w := &Writer{p: p, rested: time.Now(), chunk: make([]byte, 8, 8+chunkSize)}
+	w := &Writer{p: p, chunk: make([]byte, 8, 8+chunkSize)}
 	if _, err := p.Write(head); err != nil {
 		return nil, errors.Join(fmt.Errorf("create snapshot: %w", err), w.Abort())
 	}
@@ -226,18 +224,7 @@ func (w *Writer) flush() error {
 	}
 	w.total += uint64(len(data))
 	w.chunk = w.chunk[:8]
-	if w.p.dirty == 0 {
-		w.rest()
-	}
 	return nil
-}
-
-// rest leaves disk and processor to those who wait for an answer, three quarters of
-// the time. (With 1,000,000 keys and 64 clients, the longest pause of writes was
-// 200 ms without, and is 60 ms, of which 15 have other reasons.)
-func (w *Writer) rest() {
-	time.Sleep(min(3*time.Since(w.rested), 50*time.Millisecond))
-	w.rested = time.Now()
 }
 
 // Size returns how many bytes of state were written.
