@@ -101,7 +101,7 @@ func BenchmarkStageState(b *testing.B) {
 	b.Run("read", func(b *testing.B) {
 		b.SetBytes(int64(state.Len()))
 		for b.Loop() {
-			if _, err := readState(strings.NewReader(state.String()), func(_, _ uint64) {}); err != nil {
+			if _, _, err := readState(strings.NewReader(state.String()), func(_, _ uint64, _ int64) {}); err != nil {
 				b.Fatal(err)
 			}
 		}

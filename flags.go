@@ -38,9 +38,10 @@ type config struct {
 	logJSON         bool
 
 	// The machine's, not the command line's:
-	dial   rafthttp.Dial
-	screen *screen // that stderr is; nil if it is something else
-	stderr io.Writer
+	dial        rafthttp.Dial
+	limitMemory func(int64) int64
+	screen      *screen // that stderr is; nil if it is something else
+	stderr      io.Writer
 }
 
 const usage = `raftexample: one node of a replicated key-value store.

@@ -59,12 +59,15 @@ func (st storeState) WriteTo(w io.Writer) (int64, error) {
 // restore replaces the state by a snapshot's. What was awaited may be in there or
 // not: nobody can tell any more.
 func (s *kvStore) restore(c *commit) error {
-	items, err := readState(c.restore, s.progress)
+	items, size, err := readState(c.restore, func(done, of uint64, size int64) {
+		s.progress(done, of)
+		s.resized(max(s.size, size))
+	})
 	if err := errors.Join(err, c.restore.Close()); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.items = items
+	s.items, s.size = items, size
 	s.index, s.term = c.restoreIndex, c.restoreTerm
 	s.applied.Store(s.index)
 	s.mu.Unlock()
@@ -81,19 +84,20 @@ func (s *kvStore) restore(c *commit) error {
 	return nil
 }
 
-// readState reads what WriteTo wrote. Now and then it says how far it is.
-func readState(r io.Reader, progress func(done, of uint64)) (*btree.Map[string, item], error) {
+// readState reads what WriteTo wrote, and returns its size too. Now and then it says
+// how far it is.
+func readState(r io.Reader, progress func(done, of uint64, size int64)) (*btree.Map[string, item], int64, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	version, err := in.ReadByte()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if version != stateVersion {
-		return nil, fmt.Errorf("its version is %d: it needs a newer version of this program", version)
+		return nil, 0, fmt.Errorf("its version is %d: it needs a newer version of this program", version)
 	}
 	count, err := binary.ReadUvarint(in)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	text := func(limit uint64) (string, error) {
 		size, err := binary.ReadUvarint(in)
@@ -112,25 +116,26 @@ func readState(r io.Reader, progress func(done, of uint64)) (*btree.Map[string, 
 		_, err = io.ReadFull(in, b)
 		return string(b), err
 	}
-	items := new(btree.Map[string, item])
+	items, size := new(btree.Map[string, item]), int64(0)
 	for done := range count {
 		if done%256 == 0 {
-			progress(done, count)
+			progress(done, count, size)
 		}
 		key, err := text(maxKeyBytes)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		revision, err := binary.ReadUvarint(in)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		value, err := text(maxValueBytes)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		items.Load(key, item{value: value, revision: revision}) // in order, which is quicker than Set
+		size += dataBytes(key, value)
 	}
-	progress(count, count)
-	return items, nil
+	progress(count, count, size)
+	return items, size, nil
 }

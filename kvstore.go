@@ -47,9 +47,11 @@ type kvStore struct {
 	incarnation uint64
 	metrics     *metrics
 	progress    func(done, of uint64) // hears how far a restore is
+	resized     func(bytes int64)     // hears how large the data are
 
 	mu    sync.RWMutex
 	items *btree.Map[string, item]
+	size  int64  // of all items: see dataBytes
 	index uint64 // the last entry applied
 	term  uint64 // that entry's term
 
@@ -88,6 +90,7 @@ func newKVStore(raft consensus, member, incarnation uint64, metrics *metrics) *k
 		changed: make(chan struct{}),
 
 		progress: func(_, _ uint64) {},
+		resized:  func(int64) {},
 
 		// Not from 1: the log may still hold commands that this member proposed before
 		// it was restarted, and a write must not be answered with the fate of those.
@@ -107,6 +110,7 @@ func (s *kvStore) run(commitC <-chan *commit) error {
 		if err := s.apply(c.entries); err != nil {
 			return err
 		}
+		s.resized(s.size)
 		if c.capture != nil {
 			c.capture(s.snapshot())
 		}
@@ -169,7 +173,7 @@ func (s *kvStore) apply(entries []raftpb.Entry) error {
 // execute carries out one command as entry index. s.mu is held.
 func (s *kvStore) execute(c *command, index uint64) outcome {
 	if c.op == opPut && c.cond == always { // the usual case need not search twice
-		s.items.Set(c.key, item{value: c.value, revision: index})
+		s.set(c.key, item{value: c.value, revision: index})
 		return outcome{revision: index}
 	}
 	old, present := s.items.Get(c.key)
@@ -186,13 +190,22 @@ func (s *kvStore) execute(c *command, index uint64) outcome {
 	case !holds:
 		return outcome{err: errPrecondition}
 	case c.op == opPut:
-		s.items.Set(c.key, item{value: c.value, revision: index})
+		s.set(c.key, item{value: c.value, revision: index})
 	case present:
 		s.items.Delete(c.key)
+		s.size -= dataBytes(c.key, old.value)
 	default:
 		return outcome{err: errNotFound}
 	}
 	return outcome{revision: index}
+}
+
+// set writes a key. s.mu is held.
+func (s *kvStore) set(key string, it item) {
+	s.size += dataBytes(key, it.value)
+	if old, replaced := s.items.Set(key, it); replaced {
+		s.size -= dataBytes(key, old.value)
+	}
 }
 
 // announce wakes those who wait for entries to be applied.

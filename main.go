@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], machine{fs: vfs.OS}, os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], machine{fs: vfs.OS, limitMemory: debug.SetMemoryLimit}, os.Stdout, os.Stderr)
 	switch mistake := (usageError{}); {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.As(err, &mistake):
@@ -45,8 +46,9 @@ func main() {
 
 // machine is what a node runs on. Tests put bad disks and networks in its place.
 type machine struct {
-	fs   vfs.FS
-	dial rafthttp.Dial // nil: the real network
+	fs          vfs.FS
+	dial        rafthttp.Dial     // nil: the real network
+	limitMemory func(int64) int64 // nil: no limit, as other nodes share the process
 }
 
 // run is the program: it returns when ctx ends, or with the reason why it cannot
@@ -56,7 +58,7 @@ func run(ctx context.Context, args []string, on machine, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
-	cfg.dial, cfg.screen = on.dial, screenOn(stderr)
+	cfg.dial, cfg.limitMemory, cfg.screen = on.dial, on.limitMemory, screenOn(stderr)
 	if cfg.screen != nil {
 		stderr = cfg.screen
 		defer cfg.screen.show("")

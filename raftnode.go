@@ -314,6 +314,9 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 	incarnation := uint64(dir.Incarnation)
 	n.store = newKVStore(n, cfg.id, incarnation, n.metrics)
 	n.store.progress = restoreProgress(&n.cfg, logger)
+	if cfg.limitMemory != nil {
+		n.store.resized = memoryLimiter(cfg.limitMemory)
+	}
 	n.reads = newReads(n, n.store, cfg.id, incarnation)
 	n.transport = rafthttp.New(rafthttp.Config{
 		ID: cfg.id, Cluster: uint64(dir.Cluster), Incarnation: incarnation, URL: cfg.ownURL(),
