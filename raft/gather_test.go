@@ -131,6 +131,32 @@ func TestEntriesWaitForTheRoundUnderWay(t *testing.T) {
 	}
 }
 
+// What others wait to hear does not wait for the round under way: a refused vote, and
+// the word to a leader of an earlier term.
+func TestAnswersDoNotWaitForTheRound(t *testing.T) {
+	for name, m := range map[string]pb.Message{
+		"a vote":                        {Type: pb.MsgVote, From: 2, To: 1, Term: 1},
+		"a poll of an earlier term":     {Type: pb.MsgPreVote, From: 2, To: 1, Term: 0},
+		"a leader of an earlier term":   {Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1},
+		"and one that knows our commit": {Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: 1, LogTerm: 1},
+	} {
+		g := newGatheringGroup(t)
+		g.nodes[1].raft.preVote = true
+		if name != "a vote" {
+			g.elect(2)
+			g.elect(1) // term 3
+			m.Term = 2
+		}
+		g.propose(1, "first")
+		g.takeGathered(1, false)
+		g.sent = nil
+		g.step(m)
+		if !g.takeGathered(1, false) || len(g.sent) != 1 || g.sent[0].To != 2 {
+			t.Errorf("%s: not answered: %s", name, lines(g.sent))
+		}
+	}
+}
+
 // A round that takes longer than a tick holds nobody up.
 func TestAnOverdueRoundHoldsNobodyUp(t *testing.T) {
 	g := newGatheringGroup(t)

@@ -54,6 +54,16 @@ func (r *raft) send(m pb.Message) {
 	}
 }
 
+// answersOthers reports whether any of the promises are to others than us.
+func (o *outbox) answersOthers(us uint64) bool {
+	for i := range o.held {
+		if o.held[i].To != us {
+			return true
+		}
+	}
+	return false
+}
+
 // messageQueue gathers messages. Those taken out belong to whoever took them;
 // what comes later goes behind them in the same array while there is room, so
 // that most Readys need no allocation.

@@ -125,8 +125,10 @@ func TestReadySaysWhatIsNew(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := nodeWith(t, 1, 0, 1)
 			tt.do(n)
-			if n.HasReady() != (tt.want != "<empty Ready>") || n.HasReady() != n.HasReady() {
-				t.Errorf("HasReady is %t", n.HasReady())
+			for range 2 { // asking changes nothing
+				if n.HasReady() != (tt.want != "<empty Ready>") {
+					t.Errorf("HasReady is %t", n.HasReady())
+				}
 			}
 			rd := n.Ready()
 			wantReady(t, rd, tt.want)
