@@ -5,10 +5,12 @@
 package raft
 
 import (
+	"strings"
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/tracker"
+	"github.com/google/go-cmp/cmp"
 )
 
 // §5.3: a follower that refused is probed from where the logs may agree; a late
@@ -198,5 +200,40 @@ func TestUnreachable(t *testing.T) {
 	follower.ReportUnreachable(2) // it keeps no records
 	if follower.HasReady() {
 		t.Error("a follower does something about it")
+	}
+}
+
+// What one answer sets off comes in this order: the reads that waited for the first
+// commit, the news of the commit to all, more entries for the peer that answered, and
+// last, the word to the target of a transfer.
+func TestOrderOfWhatAnAnswerSetsOff(t *testing.T) {
+	c := testConfig(1, nil)
+	c.MaxSizePerMsg = 0
+	n := nodeOf(t, 1, c, 1, 1, 1)
+	n.lead(t)
+	n.ReadIndex([]byte("r"))
+	n.propose(t, 2, "x")
+	n.propose(t, 2, "y")
+	n.step(t, acked(3, 2, 1))
+	want := `1->2 MsgHeartbeat Term:2 Log:0/0
+1->3 MsgHeartbeat Term:2 Log:0/0 Commit:1
+1->2 MsgApp Term:2 Log:2/2 Commit:2 Entries:[2/3 EntryNormal "x"]
+1->3 MsgApp Term:2 Log:2/4 Commit:2
+1->2 MsgApp Term:2 Log:2/3 Commit:2 Entries:[2/4 EntryNormal "y"]
+`
+	want = strings.Replace(want, "1->2 MsgHeartbeat Term:2 Log:0/0\n", "1->2 MsgHeartbeat Term:2 Log:0/0 Commit:2\n", 1)
+	if diff := cmp.Diff(want, lines(n.step(t, acked(2, 2, 2)))); diff != "" {
+		t.Error(diff)
+	}
+
+	n = leaderOf(t, nil)
+	n.propose(t, 2, "x")
+	n.TransferLeader(2)
+	n.drain(t)
+	want = `1->2 MsgApp Term:2 Log:2/3 Commit:3
+1->2 MsgTimeoutNow Term:2 Log:0/0
+`
+	if diff := cmp.Diff(want, lines(n.step(t, acked(2, 2, 3)))); diff != "" {
+		t.Error(diff)
 	}
 }

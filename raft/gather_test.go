@@ -3,11 +3,9 @@
 package raft
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 
 	pb "example.com/raftexample/raft/raftpb"
 )
@@ -243,74 +241,4 @@ func (g *group) mustAgree(t *testing.T, seed uint64) {
 			}
 		}
 	}
-}
-
-// A user may propose between a Ready and its Advance, from the same goroutine: the
-// proposal is taken at once, and goes with the next Ready.
-func TestProposeBeforeAdvance(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := storageWith(1)
-		n := RestartNode(testConfig(1, s))
-		defer n.Stop()
-		if err := n.Campaign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		for proposed := 0; proposed < 3; {
-			rd := <-n.Ready()
-			if err := s.SetHardState(rd.HardState); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Append(rd.Entries); err != nil {
-				t.Fatal(err)
-			}
-			if n.Status().RaftState == StateLeader {
-				if err := n.Propose(t.Context(), []byte("x")); err != nil {
-					t.Fatal(err)
-				}
-				proposed++
-			}
-			n.Advance()
-		}
-	})
-}
-
-// A proposal whose context ends while it waits for a leader is not made later.
-func TestWithdrawnProposal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := storageWith(1)
-		n := RestartNode(testConfig(1, s))
-		defer n.Stop()
-		ctx, cancel := context.WithCancel(t.Context())
-		cancelled := make(chan error)
-		go func() { cancelled <- n.Propose(ctx, []byte("withdrawn")) }()
-		kept := make(chan error)
-		go func() { kept <- n.Propose(t.Context(), []byte("kept")) }()
-		synctest.Wait()
-		cancel()
-		if err := <-cancelled; err != context.Canceled {
-			t.Errorf("cancelled: %v", err)
-		}
-		if err := n.Campaign(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		var applied []string
-		for len(applied) == 0 {
-			rd := <-n.Ready()
-			if err := s.SetHardState(rd.HardState); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Append(rd.Entries); err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range rd.CommittedEntries {
-				if len(e.Data) > 0 {
-					applied = append(applied, string(e.Data))
-				}
-			}
-			n.Advance()
-		}
-		if err := <-kept; err != nil || fmt.Sprint(applied) != "[kept]" {
-			t.Errorf("kept: %v; applied %v", err, applied)
-		}
-	})
 }

@@ -3,9 +3,11 @@
 package raft
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"log"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -80,92 +82,6 @@ func (u *user) take(t *testing.T, rd Ready) {
 	}
 }
 
-// Propose waits for a leader, and then for the outcome; proposals that come at the
-// same time are all appended.
-func TestProposeFromManyGoroutines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		u := startUser(t, ctx, nil)
-		var wg sync.WaitGroup
-		for i := range 100 {
-			wg.Go(func() { // there is no leader yet
-				if err := u.Propose(ctx, fmt.Appendf(nil, "%d", i)); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		synctest.Wait()
-		u.mu.Lock()
-		if len(u.applied) != 100 || u.lead != 1 {
-			t.Errorf("%d applied, leader %d", len(u.applied), u.lead)
-		}
-		u.mu.Unlock()
-		cancel()
-		<-u.done
-		u.Stop()
-	})
-}
-
-// Together they may be too large for the limit; then those that fit get in, each
-// proposer hearing of its own.
-func TestBatchBeyondTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		u := startUser(t, ctx, func(c *Config) { c.MaxUncommittedEntriesSize = 100 })
-		var mu sync.Mutex
-		var taken, dropped int
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() {
-				err := u.Propose(ctx, make([]byte, 40))
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case err == nil:
-					taken++
-				case errors.Is(err, ErrProposalDropped):
-					dropped++
-				default:
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if taken < 2 || dropped == 0 {
-			t.Errorf("%d taken, %d dropped", taken, dropped)
-		}
-		synctest.Wait()
-		u.mu.Lock()
-		if len(u.applied) != taken {
-			t.Errorf("%d applied, %d taken", len(u.applied), taken)
-		}
-		u.mu.Unlock()
-		cancel()
-		<-u.done
-		u.Stop()
-	})
-}
-
-// Without a leader Propose ends with its context, or with the node.
-func TestProposeWithoutALeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := RestartNode(testConfig(1, storageWith(1, 2, 3)))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := n.Propose(ctx, []byte("x")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("after its time: %v", err)
-		}
-		ended := make(chan error)
-		go func() { ended <- n.Propose(t.Context(), []byte("x")) }()
-		synctest.Wait()
-		n.Stop()
-		if err := <-ended; !errors.Is(err, ErrStopped) {
-			t.Errorf("after Stop: %v", err)
-		}
-	})
-}
-
 // After Stop everything returns, and Stop may be called again.
 func TestStoppedNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -201,16 +117,18 @@ func TestStoppedNode(t *testing.T) {
 	})
 }
 
-// Step ignores what no peer may say, and answers of strangers; ticks are not lost
-// while the loop is busy, up to a limit, and never block.
-func TestStepAndTick(t *testing.T) {
+// Step ignores what no peer may say, and answers of strangers: there is no error, and
+// nothing happens.
+func TestStepIgnoresWhatNoPeerMaySay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := RestartNode(testConfig(1, storageWith(1, 2, 3)))
+		defer n.Stop()
 		ctx := t.Context()
 		for _, m := range []pb.Message{
 			{Type: pb.MsgHup, From: 2},
 			{Type: pb.MsgCheckQuorum, From: 2},
 			{Type: pb.MsgAppResp, From: 9, Term: 5},
+			{Type: pb.MsgPreVoteResp, From: 9, Term: 5, Reject: true},
 		} {
 			if err := n.Step(ctx, m); err != nil {
 				t.Errorf("%v: %v", m.Type, err)
@@ -219,11 +137,103 @@ func TestStepAndTick(t *testing.T) {
 		if st := n.Status(); st.Term != 0 || st.RaftState != StateFollower {
 			t.Errorf("status %v", st)
 		}
-		for range 1000 {
+	})
+}
+
+// A node whose loop is busy: ticks wait for it, as many as there is room for, and never
+// block; other calls wait as long as their contexts allow.
+func TestBusyLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		c := testConfig(1, storageWith(1, 2, 3))
+		c.Logger = &DefaultLogger{Logger: log.New(&out, "", 0)}
+		n := newNode(mustRawNode(c)) // its loop does not run yet
+		for range ticksAhead + 3 {
 			n.Tick()
+		}
+		if lost := strings.Count(out.String(), "WARN"); len(n.tickc) != ticksAhead || lost != 3 {
+			t.Errorf("%d ticks wait, %d warnings", len(n.tickc), lost)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for name, call := range map[string]func(context.Context) error{
+			"Campaign":     n.Campaign,
+			"ForgetLeader": n.ForgetLeader,
+			"ReadIndex":    func(ctx context.Context) error { return n.ReadIndex(ctx, []byte("r")) },
+			"Step": func(ctx context.Context) error {
+				return n.Step(ctx, pb.Message{Type: pb.MsgHeartbeat, From: 2, Term: 1})
+			},
+			"Propose":           func(ctx context.Context) error { return n.Propose(ctx, nil) },
+			"ProposeConfChange": func(ctx context.Context) error { return n.ProposeConfChange(ctx, pb.ConfChange{}) },
+		} {
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		go n.run()
+		if err := n.Campaign(t.Context()); err != nil { // taken, whatever comes of it
+			t.Errorf("Campaign: %v", err)
 		}
 		n.Stop()
 	})
+}
+
+// A Ready that nobody has taken yet grows.
+func TestReadyGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := RestartNode(testConfig(1, storageWith(1, 2, 3)))
+		defer n.Stop()
+		for _, m := range []pb.Message{
+			{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1},
+			{Type: pb.MsgApp, From: 2, To: 1, Term: 1, Entries: entriesFrom(1, 1)},
+		} {
+			if err := n.Step(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // it is offered
+		}
+		if rd := <-n.Ready(); len(rd.Messages) != 2 || len(rd.Entries) != 1 {
+			t.Errorf("%s", DescribeReady(rd, nil))
+		}
+	})
+}
+
+// ledNode returns a node that leads a group of its own, and its storage; all its Readys
+// are done.
+func ledNode(t *testing.T, change func(*Config)) (Node, *MemoryStorage) {
+	t.Helper()
+	s := storageWith(1)
+	c := testConfig(1, s)
+	if change != nil {
+		change(c)
+	}
+	n := RestartNode(c)
+	if err := n.Campaign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	doReadys(t, n, s)
+	if st := n.Status(); st.RaftState != StateLeader {
+		t.Fatalf("status %v", st)
+	}
+	return n, s
+}
+
+// doReadys does all Readys there are, and returns what they want to be applied.
+func doReadys(t *testing.T, n Node, s *MemoryStorage) (committed []pb.Entry) {
+	t.Helper()
+	for {
+		synctest.Wait()
+		select {
+		case rd := <-n.Ready():
+			if err := errors.Join(s.Append(rd.Entries), s.SetHardState(rd.HardState)); err != nil {
+				t.Fatal(err)
+			}
+			committed = append(committed, rd.CommittedEntries...)
+			n.Advance()
+		default:
+			return committed
+		}
+	}
 }
 
 // A Ready is offered once, and not the next one before Advance.

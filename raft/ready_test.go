@@ -300,3 +300,21 @@ func TestMessagesGoToOthers(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Messages that promise nothing come first, in the order they were sent; then the
+// promises, in theirs.
+func TestPromisesComeLast(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1)
+	mustStep(t, n, appended(1, 1, 1, 0))
+	mustStep(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+	mustStep(t, n, appended(1, 2, 1, 0))
+	n.ReadIndex([]byte("r"))
+	want := `1->2 MsgHeartbeatResp Term:1 Log:0/0
+1->2 MsgReadIndex Term:0 Log:0/0 Entries:[0/0 EntryNormal "r"]
+1->2 MsgAppResp Term:1 Log:0/2
+1->2 MsgAppResp Term:1 Log:0/3
+`
+	if diff := cmp.Diff(want, lines(n.Ready().Messages)); diff != "" {
+		t.Error(diff)
+	}
+}
