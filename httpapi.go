@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -237,42 +236,6 @@ func readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, 
 	return value, nil
 }
 
-// conditionOf reads what must be true of the key for a write to happen.
-func conditionOf(req *http.Request) (condition, uint64, error) {
-	match, noneMatch := req.Header["If-Match"], req.Header["If-None-Match"]
-	switch {
-	case len(match) == 0 && len(noneMatch) == 0:
-		return always, 0, nil
-	case len(match)+len(noneMatch) > 1:
-		return 0, 0, badRequest("give one condition")
-	case len(noneMatch) == 1:
-		if noneMatch[0] != "*" || req.Method != http.MethodPut {
-			return 0, 0, badRequest("a write takes If-None-Match: * on PUT, and nothing else")
-		}
-		return ifAbsent, 0, nil
-	case match[0] == "*":
-		return ifPresent, 0, nil
-	}
-	revision, err := parseETag(match[0])
-	return ifRevised, revision, err
-}
-
-// etag writes a revision as an entity tag.
-func etag(revision uint64) string {
-	var b [22]byte
-	return string(append(strconv.AppendUint(append(b[:0], '"'), revision, 10), '"'))
-}
-
-func parseETag(s string) (uint64, error) {
-	digits, ok := strings.CutPrefix(s, `"`)
-	digits, ok2 := strings.CutSuffix(digits, `"`)
-	revision, err := strconv.ParseUint(digits, 10, 64)
-	if !ok || !ok2 || err != nil || etag(revision) != s {
-		return 0, badRequest(`a revision is one number in quotes, such as "7", not %s`, s)
-	}
-	return revision, nil
-}
-
 // get reads one key: the newest value, unless ?stale asks for what this node has.
 func (a *api) get(ctx context.Context, w http.ResponseWriter, req *http.Request, key string) {
 	known := req.Header["If-None-Match"]
@@ -341,93 +304,3 @@ func (a *api) delete(ctx context.Context, w http.ResponseWriter, req *http.Reque
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
-
-// root lists keys, or for a browser, what there is to ask for.
-func (a *api) root(ctx context.Context, w http.ResponseWriter, req *http.Request) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: "/ takes GET; a key follows the /"})
-		return
-	}
-	if req.URL.RawQuery == "" && strings.Contains(req.Header.Get("Accept"), "text/html") {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if _, err := io.WriteString(w, endpointsPage); err != nil {
-			return // the browser has gone
-		}
-		return
-	}
-	a.list(ctx, w, req)
-}
-
-// listedKey is a key in a listing.
-type listedKey struct {
-	Key      string `json:"key"`
-	Revision uint64 `json:"revision"`
-}
-
-// list answers with a page of the keys that begin with a prefix, in order.
-func (a *api) list(ctx context.Context, w http.ResponseWriter, req *http.Request) {
-	query := req.URL.Query()
-	limit := 100
-	if query.Has("limit") {
-		var err error
-		if limit, err = strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxListLimit {
-			a.fail(w, badRequest("limit is a number from 1 to %d", maxListLimit))
-			return
-		}
-	}
-	if err := a.consult(ctx, w, req); err != nil {
-		a.fail(w, err)
-		return
-	}
-
-	prefix, after := query.Get("prefix"), query.Get("after")
-	page := struct {
-		Keys []listedKey `json:"keys"`
-		Next string      `json:"next,omitempty"`
-	}{Keys: []listedKey{}}
-	a.store.view().Ascend(max(prefix, after), func(key string, it item) bool {
-		switch {
-		case key == after && query.Has("after"):
-			return true
-		case !strings.HasPrefix(key, prefix):
-			return false
-		case len(page.Keys) == limit:
-			page.Next = page.Keys[limit-1].Key
-			return false
-		}
-		page.Keys = append(page.Keys, listedKey{Key: key, Revision: it.revision})
-		return true
-	})
-	a.writeJSON(w, page)
-}
-
-// writeJSON answers with a line of JSON.
-func (a *api) writeJSON(w http.ResponseWriter, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		a.fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if _, err := w.Write(append(body, '\n')); err != nil {
-		return // the client has gone
-	}
-}
-
-const endpointsPage = `<!doctype html>
-<title>raftexample</title>
-<h1>raftexample</h1>
-<p>A replicated key-value store. Any path is a key:</p>
-<pre>curl -L http://127.0.0.1:12380/my-key -XPUT -d foo
-curl -L http://127.0.0.1:12380/my-key</pre>
-<ul>
-<li><a href="/?prefix=">/?prefix=</a> lists keys
-<li><a href="/-/status">/-/status</a> this node; <a href="/-/cluster">/-/cluster</a> all of them
-<li><a href="/-/members">/-/members</a> who belongs to the cluster
-<li><a href="/-/leader">/-/leader</a> who leads
-<li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>
-<li><a href="/-/metrics">/-/metrics</a> for Prometheus
-<li><a href="/-/events">/-/events</a> what happens, as it happens
-</ul>
-`
