@@ -179,7 +179,7 @@ func (p *peer) stream() error {
 	// A stream that has nothing to write would not notice that its peer is gone, and
 	// would lose the next message, which may be a request for a vote.
 	watched := httptrace.WithClientTrace(p.ctx, &httptrace.ClientTrace{
-		GotConn: func(c httptrace.GotConnInfo) { whenEnded(c.Conn, cancel) },
+		GotConn: func(c httptrace.GotConnInfo) { endWith(ctx, c.Conn, cancel) },
 	})
 	req, err := p.t.newRequest(watched, p, "/raft", body)
 	if err != nil {

@@ -186,13 +186,14 @@ func (c *deadlineConn) Close() error {
 	return c.Conn.Close()
 }
 
-// whenEnded calls f when a connection of ours has ended.
-func whenEnded(conn net.Conn, f func()) {
+// endWith ends a context when a connection of ours ends before it.
+func endWith(ctx context.Context, conn net.Conn, cancel context.CancelFunc) {
 	if secured, is := conn.(*tls.Conn); is {
 		conn = secured.NetConn()
 	}
 	if c, is := conn.(*deadlineConn); is {
-		context.AfterFunc(c.open, f)
+		unwatch := context.AfterFunc(c.open, cancel)
+		context.AfterFunc(ctx, func() { unwatch() }) // the connection may be used for long
 	}
 }
 
