@@ -1,4 +1,4 @@
-// Leadership: who leads, as this node sees it, and handing it on.
+// Leadership: who leads, as this node sees it, handing it on, and when its patience ends.
 //
 //	§5.2 · diss. §3.10 (transfer)
 
@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -114,4 +115,17 @@ func waitUntil(ctx context.Context, is func() bool) bool {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return false
+}
+
+// untilTick is how long it is until the moment at which a member's ticks begin. Each
+// has one of its own within a tickInterval, spread by the golden ratio. So the patience
+// of two followers does not end at the same moment, which would split their votes
+// (§5.2): drawn in whole ticks, it is the same one time in ten. Where the machines'
+// clocks do not agree it is a matter of luck again, and no harm.
+func untilTick(id uint64, now time.Time) time.Duration {
+	const goldenRatio = 0.6180339887498949
+	_, turn := math.Modf(float64(id) * goldenRatio)
+	own := time.Duration(turn * float64(tickInterval))
+	since := time.Duration(now.UnixNano()) % tickInterval
+	return (own - since + tickInterval) % tickInterval
 }

@@ -161,6 +161,7 @@ func (n *raftNode) run(ctx context.Context) {
 	defer close(n.done)
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
+	time.AfterFunc(untilTick(n.cfg.id, time.Now()), func() { ticker.Reset(tickInterval) })
 	for {
 		select {
 		case <-ticker.C:
