@@ -256,9 +256,9 @@ func (a *api) get(ctx context.Context, w http.ResponseWriter, req *http.Request,
 		a.fail(w, err)
 		return
 	}
-	it, ok := a.store.get(key)
-	if !ok {
-		a.fail(w, errNotFound)
+	it, err := a.store.get(key)
+	if err != nil {
+		a.fail(w, err)
 		return
 	}
 	h := w.Header()

@@ -14,7 +14,11 @@ import (
 
 // snapshot returns the state as it is now, to be written out by another
 // goroutine while this one goes on.
-func (s *kvStore) snapshot() io.WriterTo { return storeState{items: s.view()} }
+func (s *kvStore) snapshot() io.WriterTo {
+	s.mu.Lock() // Copy marks the tree as shared
+	defer s.mu.Unlock()
+	return storeState{items: s.items.Copy()}
+}
 
 // storeState is a state of the store: the number of keys, then key, revision and
 // value of each in order; numbers and lengths are uvarints.
@@ -59,9 +63,12 @@ func (st storeState) WriteTo(w io.Writer) (int64, error) {
 // restore replaces the state by a snapshot's. What was awaited may be in there or
 // not: nobody can tell any more.
 func (s *kvStore) restore(c *commit) error {
+	s.mu.Lock()
+	s.items = nil // or the old and the new would be in memory at the same time
+	s.mu.Unlock()
 	items, size, err := readState(c.restore, func(done, of uint64, size int64) {
 		s.progress(done, of)
-		s.resized(max(s.size, size))
+		s.resized(max(s.size, size/int64(max(done, 1))*int64(of))) // before or, as it seems, in the end
 	})
 	if err := errors.Join(err, c.restore.Close()); err != nil {
 		return err

@@ -50,10 +50,10 @@ type kvStore struct {
 	resized     func(bytes int64)     // hears how large the data are
 
 	mu    sync.RWMutex
-	items *btree.Map[string, item]
-	size  int64  // of all items: see dataBytes
-	index uint64 // the last entry applied
-	term  uint64 // that entry's term
+	items *btree.Map[string, item] // nil while it is restored
+	size  int64                    // of all items: see dataBytes
+	index uint64                   // the last entry applied
+	term  uint64                   // that entry's term
 
 	applied atomic.Uint64 // index, to be read without the lock
 	changed chan struct{} // replaced and closed when applied has moved; under waitMu
@@ -75,6 +75,7 @@ type item struct {
 var (
 	errPrecondition = &apiError{status: 412, reason: "the condition does not hold"}
 	errNotFound     = &apiError{status: 404, reason: "no such key"}
+	errRestoring    = &apiError{status: 503, reason: "this node is restoring its data from a snapshot"}
 	errNoLeader     = &apiError{status: 503, reason: "no leader is known"}
 	errBusy         = &apiError{status: 503, reason: "too many requests are waiting"}
 	errDropped      = &apiError{status: 503, reason: "the leader does not take proposals now"}
@@ -312,15 +313,25 @@ func (s *kvStore) lastWord(w *waiter) outcome {
 }
 
 // get returns a key's value and revision, from this node's own state.
-func (s *kvStore) get(key string) (item, bool) {
+func (s *kvStore) get(key string) (item, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.items.Get(key)
+	if s.items == nil {
+		return item{}, errRestoring
+	}
+	it, ok := s.items.Get(key)
+	if !ok {
+		return item{}, errNotFound
+	}
+	return it, nil
 }
 
 // view returns a copy of the map that stays as it is, at no cost.
-func (s *kvStore) view() *btree.Map[string, item] {
+func (s *kvStore) view() (*btree.Map[string, item], error) {
 	s.mu.Lock() // Copy marks the tree as shared
 	defer s.mu.Unlock()
-	return s.items.Copy()
+	if s.items == nil {
+		return nil, errRestoring
+	}
+	return s.items.Copy(), nil
 }

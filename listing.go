@@ -51,13 +51,18 @@ func (a *api) list(ctx context.Context, w http.ResponseWriter, req *http.Request
 		a.fail(w, err)
 		return
 	}
+	items, err := a.store.view()
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
 
 	prefix, after := query.Get("prefix"), query.Get("after")
 	page := struct {
 		Keys []listedKey `json:"keys"`
 		Next string      `json:"next,omitempty"`
 	}{Keys: []listedKey{}}
-	a.store.view().Ascend(max(prefix, after), func(key string, it item) bool {
+	items.Ascend(max(prefix, after), func(key string, it item) bool {
 		switch {
 		case key == after && query.Has("after"):
 			return true

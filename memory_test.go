@@ -3,11 +3,16 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+	"unsafe"
 
 	"example.com/raftexample/raft/raftpb"
 )
@@ -80,5 +85,47 @@ func TestStoreKnowsItsSize(t *testing.T) {
 	check(restored)
 	if restored.size != s.size || s.size == 0 {
 		t.Errorf("%d became %d", s.size, restored.size)
+	}
+}
+
+// While a store is restored, what it held before is not in memory any more, and
+// nobody is told that a key does not exist.
+func TestRestoreNeedsNotTwiceTheMemory(t *testing.T) {
+	old := strings.Repeat("old", 1<<20)
+	gone := make(chan struct{})
+	runtime.AddCleanup(unsafe.StringData(old), func(struct{}) { close(gone) }, struct{}{})
+	s, from := newKVStore(nil, 1, 1, nil), newKVStore(nil, 1, 1, nil)
+	s.set("k", item{value: old, revision: 1})
+	old = ""
+	from.set("k", item{value: "new", revision: 2})
+	var state bytes.Buffer
+	if _, err := from.snapshot().WriteTo(&state); err != nil {
+		t.Fatal(err)
+	}
+
+	r, w := io.Pipe()
+	restored := make(chan error, 1)
+	go func() { restored <- s.restore(&commit{restore: r, restoreIndex: 2, restoreTerm: 1}) }()
+	if _, err := w.Write(state.Next(1)); err != nil { // restore has begun
+		t.Fatal(err)
+	}
+	if _, err := s.get("k"); err != errRestoring {
+		t.Errorf("get: %v", err)
+	}
+	if _, err := s.view(); err != errRestoring {
+		t.Errorf("view: %v", err)
+	}
+	runtime.GC()
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the old values are still in memory")
+	}
+	_, err := w.Write(state.Bytes())
+	if err := errors.Join(err, w.Close(), <-restored); err != nil {
+		t.Fatal(err)
+	}
+	if it, err := s.get("k"); err != nil || it.value != "new" {
+		t.Errorf("afterwards: %q, %v", it.value, err)
 	}
 }
