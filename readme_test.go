@@ -373,7 +373,7 @@ func TestReadmeLostQuorum(t *testing.T) {
 // One node alone is a cluster, and comes back.
 func TestOneNodeAlone(t *testing.T) {
 	term := newTerminal(t)
-	const line = "go run . --id 1 --cluster http://127.0.0.1:12379 --port 12380"
+	const line = "go run . --id 1 --cluster http://127.0.0.1:12379 --port 12380 --data-dir raftexample-alone"
 	for range 3 {
 		node := term.background(line)
 		term.until("curl -L http://127.0.0.1:12380/my-key -XPUT -d foo", "204")
