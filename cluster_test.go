@@ -670,6 +670,9 @@ func TestForceNewCluster(t *testing.T) {
 	if got := get(t, c.url(1, "/a")); got != "more" {
 		t.Errorf("after a restart it has %q", got)
 	}
+	if strings.Contains(c.logs.String(), "wins over --cluster") {
+		t.Error("it warns of flags that say what it has stored")
+	}
 	c.list = list
 }
 

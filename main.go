@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -181,7 +182,7 @@ func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *t
 		})
 	case dir.Removed:
 		return errRemoved
-	case !dir.Joined && clusterID(cfg.cluster) != uint64(dir.Cluster):
+	case !dir.Joined && !slices.Equal(cfg.cluster, dir.Founders):
 		logger.Warn("the data directory wins over --cluster", "node", cfg.id,
 			"stored", describeMembers(dir.Founders), "flag", describeMembers(cfg.cluster))
 	}

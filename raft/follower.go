@@ -58,7 +58,7 @@ func (r *raft) forwardProposal(m pb.Message) error {
 // forwardToLeader passes on a request. Its entries are the sender's to use again.
 func (r *raft) forwardToLeader(m pb.Message) {
 	if r.lead == None {
-		r.logger.Infof("node %x knows no leader in term %d: dropped %v", r.id, r.Term, m.Type)
+		r.logger.Debugf("node %x knows no leader in term %d: dropped %v", r.id, r.Term, m.Type)
 		return
 	}
 	m.To = r.lead
