@@ -292,3 +292,10 @@ func TestNoAdvanceWithAsynchronousWrites(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// What has nothing to store or to apply has nothing for the threads.
+func TestNothingForTheThreads(t *testing.T) {
+	n := asyncNode(t, 1, 1)
+	mustStep(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+	wantMessages(t, n.Ready(), `1->2 MsgHeartbeatResp Term:1 Log:0/0`)
+}

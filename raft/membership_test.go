@@ -304,6 +304,16 @@ func TestConsequencesOfAChange(t *testing.T) {
 	if n.raft.log.committed != 4 {
 		t.Errorf("committed %d once one voter is left", n.raft.log.committed)
 	}
+
+	n = leaderOf(t, nil)
+	n.step(t, acked(3, 2, 2))
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4})
+	n.propose(t, 2, "x")
+	n.step(t, acked(2, 2, 3)) // two of four
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 4})
+	if got, want := lines(n.drain(t)), "1->2 MsgApp Term:2 Log:2/3 Commit:3\n1->3 MsgApp Term:2 Log:2/3 Commit:3\n"; got != want {
+		t.Errorf("what is committed by that alone: %s, want %s", got, want)
+	}
 }
 
 // diss. §4.2.2: a leader that is removed or demoted leads on without counting itself,

@@ -38,11 +38,9 @@ func (r *raft) readIndex(m pb.Message) {
 	r.startRead(readOf(&m))
 }
 
-// resumeReads takes up the reads that came before the first commit of the term.
+// resumeReads takes up the reads that came before the first commit of the term,
+// which it has now.
 func (r *raft) resumeReads() {
-	if len(r.reads.postponed) == 0 || !r.committedInTerm() {
-		return
-	}
 	postponed := r.reads.postponed
 	r.reads.postponed = nil
 	for i := range postponed {

@@ -220,6 +220,11 @@ func TestLeaseRead(t *testing.T) {
 	if got := n.takeReads(); got != "early@2 late@2" {
 		t.Errorf("answered %q", got)
 	}
+	n.propose(t, 2, "x")
+	n.step(t, acked(2, 2, 3))
+	if got := n.takeReads(); got != "" {
+		t.Errorf("with the next commit it answered again: %q", got)
+	}
 }
 
 // A follower, or a learner, asks its leader in its own name and hands the answer to its
@@ -312,31 +317,33 @@ func TestNumberedContextIsNobodyElses(t *testing.T) {
 		t.Fatal("no heartbeat")
 		return ""
 	}
-	// What the third read's heartbeats would carry is seen here, and asked for there.
-	n := leaderOf(t, nil)
-	n.ReadIndex([]byte("x"))
-	n.ReadIndex([]byte("r"))
-	n.drain(t)
-	n.ReadIndex([]byte("r"))
-	numbered := contextsOf(n)
+	for _, context := range []string{"r", ""} {
+		// What the third read's heartbeats would carry is seen here, and asked for there.
+		n := leaderOf(t, nil)
+		n.ReadIndex([]byte("x"))
+		n.ReadIndex([]byte(context))
+		n.drain(t)
+		n.ReadIndex([]byte(context))
+		numbered := contextsOf(n)
 
-	n = leaderOf(t, nil)
-	n.ReadIndex([]byte(numbered))
-	first := contextsOf(n)
-	n.step(t, beat(2, 2, first))
-	if got := n.takeReads(); got != numbered+"@2" {
-		t.Fatalf("answered %q", got)
-	}
-	n.ReadIndex([]byte("r"))
-	n.drain(t)
-	n.ReadIndex([]byte("r"))
-	third := contextsOf(n)
-	n.step(t, beat(2, 2, first)) // doubled by the network
-	if got := n.takeReads(); got != "" {
-		t.Errorf("an answer to heartbeats from before confirmed %q", got)
-	}
-	n.step(t, beat(2, 2, third))
-	if got := n.takeReads(); got != "r@2" {
-		t.Errorf("its own answer confirmed %q", got)
+		n = leaderOf(t, nil)
+		n.ReadIndex([]byte(numbered))
+		first := contextsOf(n)
+		n.step(t, beat(2, 2, first))
+		if got := n.takeReads(); got != numbered+"@2" {
+			t.Fatalf("answered %q", got)
+		}
+		n.ReadIndex([]byte(context))
+		n.drain(t)
+		n.ReadIndex([]byte(context))
+		third := contextsOf(n)
+		n.step(t, beat(2, 2, first)) // doubled by the network
+		if got := n.takeReads(); got != "" {
+			t.Errorf("an answer to heartbeats from before confirmed %q", got)
+		}
+		n.step(t, beat(2, 2, third))
+		if got := n.takeReads(); got != context+"@2" {
+			t.Errorf("its own answer confirmed %q", got)
+		}
 	}
 }

@@ -114,7 +114,6 @@ func (r *raft) restore(s pb.Snapshot) bool {
 		return false
 	}
 	r.log.restore(s)
-	r.trk = empty
 	r.switchToConfig(cfg, progress)
 	r.logger.Infof("node %x takes the snapshot at %v with configuration %v", r.id, id, r.trk.Config)
 	return true

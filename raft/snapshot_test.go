@@ -72,11 +72,11 @@ func TestSnapshotWaitsForAChangeBeingApplied(t *testing.T) {
 	if err := n.Step(snapshot); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.storage.Append(rd.Entries); err != nil {
-		t.Fatal(err)
-	}
 	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4})
-	n.Advance(rd)
+	n.do(t, rd)
+	if m := one(t, n.drain(t)); m.Index != 1 {
+		t.Errorf("answered %s, want how far our log is certain", DescribeMessage(m, nil))
+	}
 	n.step(t, snapshot)
 	if got := n.raft.trk.ConfState().Voters; !slices.Equal(got, []uint64{1, 2, 3}) || n.raft.log.applied != 9 {
 		t.Errorf("voters %v, applied %d; want those of the snapshot", got, n.raft.log.applied)
@@ -166,6 +166,9 @@ func TestSnapshotIsNotSentYet(t *testing.T) {
 	if sent := n.step(t, lacksAll); len(sent) > 0 || n.raft.trk.Progress[3].State != tracker.StateProbe {
 		t.Errorf("while storage makes one: %v, %s", n.raft.trk.Progress[3], lines(sent))
 	}
+	if sent := n.step(t, acked(3, 2, 1)); len(sent) > 0 { // it has a little, and still needs one
+		t.Errorf("while storage makes one: %s", lines(sent))
+	}
 	broken.snapshot = nil
 	if m := one(t, messagesTo(3, n.step(t, beat(3, 2, "")))); m.Type != pb.MsgSnap {
 		t.Errorf("when it is there: %s", DescribeMessage(m, nil))
@@ -241,5 +244,25 @@ func TestSnapshotIsAcknowledgedWhenStored(t *testing.T) {
 	m := one(t, n.Ready().Messages)
 	if m.To != LocalAppendThread || m.Snapshot == nil || len(m.Responses) != 2 || m.Responses[0].To != 2 || m.Responses[0].Index != 9 {
 		t.Errorf("%s", DescribeMessage(m, nil))
+	}
+}
+
+// No message of a peer may stop a node: a snapshot with a configuration that cannot be is
+// ignored like one that is not for us.
+func TestImpossibleConfigurationIsIgnored(t *testing.T) {
+	for name, cs := range map[string]pb.ConfState{
+		"nobody votes":                 {Learners: []uint64{1}},
+		"a learner that votes":         {Voters: []uint64{1, 2}, Learners: []uint64{1}},
+		"joint with nobody":            {VotersOutgoing: []uint64{1, 2}},
+		"to become one, and is none":   {Voters: []uint64{1}, VotersOutgoing: []uint64{1}, LearnersNext: []uint64{3}},
+		"to be left, and not joint":    {Voters: []uint64{1}, AutoLeave: true},
+		"to become one, and not joint": {Voters: []uint64{1}, LearnersNext: []uint64{2}},
+	} {
+		n := nodeWith(t, 2, 1, 1, 1)
+		s := pb.Snapshot{Metadata: pb.SnapshotMetadata{Index: 9, Term: 2, ConfState: cs}}
+		m := one(t, n.step(t, pb.Message{Type: pb.MsgSnap, From: 2, To: 1, Term: 2, Snapshot: &s}))
+		if m.Index != 1 || n.raft.log.lastIndex() != 2 || n.raft.trk.Config.String() != "voters=(1 2 3)" {
+			t.Errorf("%s: %s, %v", name, DescribeMessage(m, nil), n.raft.trk.Config)
+		}
 	}
 }
