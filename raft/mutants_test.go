@@ -51,7 +51,7 @@ var mutants = []mutant{
 	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
 	{"read before the first commit of the term", "read.go", "\tif !r.committedInTerm() {\n", "\tif false {\n"},
 	{"read without a quorum", "read.go", "\tif !r.isQuorum(round.acks) {\n", "\tif false {\n"},
-	{"take a context that comes again for the same", "read.go", "len(carries) == 0 || q.markCarried(carries)", "len(carries) == 0"},
+	{"take a context that comes again for the same", "read.go", "looksNumbered(carries) || q.markCarried(carries)", "looksNumbered(carries)"},
 	{"let a removed leader read alone", "read.go", "alone := r.trk.IsSingleton() && r.isVoter(r.id)", "alone := r.trk.IsSingleton()"},
 	{"accept any amount of proposals", "propose.go", "r.uncommittedSize > 0 && size > 0 && r.uncommittedSize+size > r.maxUncommittedSize", "false"},
 	{"accept proposals while handing over", "propose.go", "case r.leadTransferee != None:", "case false:"},
@@ -77,6 +77,46 @@ var mutants = []mutant{
 	{"leave a leader of an old term without an answer", "step.go", "if r.checkQuorum || r.preVote {", "if false {"},
 	{"accept an old refusal", "tracker/progress.go", "if pr.Next-1 != rejected {", "if false {"},
 	{"append nothing when elected", "role.go", "\tr.appendEntries(noEntry[:])\n", ""},
+	{"let a number meet another read's context", "read.go", "len(carries) == 0 || looksNumbered(carries) ||", "len(carries) == 0 ||"},
+	{"answer a postponed read with each commit", "read.go", "\tr.reads.postponed = nil\n", ""},
+	{"forget the reads before the one that is confirmed", "read.go", "for j := range r.reads.rounds[:i+1] {", "for j := i; j <= i; j++ {"},
+	{"keep what a leader had", "role.go", "\tr.leaderState = leaderState{}\n", ""},
+	{"send a snapshot to a peer that is silent", "snapshot.go", "if !p.pr.RecentActive {", "if false {"},
+	{"send entries while a snapshot is under way", "tracker/progress.go", "return pr.State == StateSnapshot || pr.MsgAppFlowPaused", "return pr.MsgAppFlowPaused"},
+	{"take a failed snapshot for one that arrived", "snapshot.go", "\t\tp.pr.PendingSnapshot = 0 // probe after what it is known to have\n", ""},
+	{"probe after a snapshot before the peer is heard of", "snapshot.go", "\tp.pr.BecomeProbe()\n\tp.pr.MsgAppFlowPaused = true\n", "\tp.pr.BecomeProbe()\n"},
+	{"take a snapshot whose configuration cannot be", "snapshot.go", "\tif err == nil {\n\t\trestored := tracker.ProgressTracker{Config: cfg}\n\t\terr = cs.Equivalent(restored.ConfState())\n\t}\n", ""},
+	{"end a snapshot where the log does not go on", "acks.go", "if p.pr.Match+1 >= r.log.firstIndex() {", "if true {"},
+	{"hand over to a learner", "transfer.go", "case p.pr.IsLearner:", "case false:"},
+	{"hand over to one whose log is behind", "transfer.go", "if p.pr.Match == r.log.lastIndex() {", "if true {"},
+	{"hand over to one that is no voter any more", "membership.go", "if r.leadTransferee != None && !r.isVoter(r.leadTransferee) {", "if false {"},
+	{"poll before a campaign that the leader asked for", "election.go", "\tif r.mayCampaign() {\n\t\tr.campaign(campaignTransfer)\n\t}\n", "\tr.campaignOnTimeout()\n"},
+	{"campaign soon after voting for another", "election.go", "\t\tr.electionElapsed = 0 // a granted vote counts as hearing from a leader\n", ""},
+	{"answer a poll in a term it is not about", "election.go", "r.send(pb.Message{To: m.From, Term: m.Term, Type: voteReply(m.Type)})", "r.send(pb.Message{To: m.From, Term: r.Term, Type: voteReply(m.Type)})"},
+	{"lead on without a quorum", "clock.go", "\tif !active {\n", "\tif false {\n"},
+	{"probe one entry after the other", "acks.go", "\tif m.LogTerm > 0 {\n", "\tif false {\n"},
+	{"hint at an entry that the leader cannot have", "append.go", "r.log.lastAtOrBelow(entryID{term: m.LogTerm, index: min(m.Index, r.log.lastIndex())})", "entryID{index: min(m.Index, r.log.lastIndex())}"},
+	{"tell of a commit with the next heartbeat", "acks.go", "\t\tr.announceCommit()\n", "\t\tr.resumeReads()\n"},
+	{"tell a peer that catches up no newer commit", "acks.go", "if !committed && p.pr.CanBumpCommit(r.log.committed) {", "if false {"},
+	{"take lost messages for an answer that is late", "acks.go", "!p.pr.MaybeUpdate(m.Index) && !probed", "!p.pr.MaybeUpdate(m.Index)"},
+	{"accept an old refusal while sending ahead", "tracker/progress.go", "if rejected <= pr.Match {", "if false {"},
+	{"send ahead to one that cannot be reached", "acks.go", "func (r *raft) handleUnreachable(p peer) {\n\tif p.pr.State == tracker.StateReplicate {", "func (r *raft) handleUnreachable(p peer) {\n\tif false {"},
+	{"let a new member wait for the next heartbeat", "membership.go", "\t\t\t\tr.maybeSendAppend(p, false)\n", ""},
+	{"leave a joint configuration before it is applied", "membership.go", "!r.trk.AutoLeave || r.log.applied < r.pendingConfIndex", "!r.trk.AutoLeave"},
+	{"let no empty entry through a full allowance", "propose.go", "r.uncommittedSize > 0 && size > 0 &&", "r.uncommittedSize > 0 &&"},
+	{"never give an allowance back", "async.go", "\tr.release(payloadSize(entries))\n", ""},
+	{"limit each message to the state machine alone", "log.go", "l.applyingPaused = l.applyingSize >= l.maxApplyingSize || index < l.maxAppliable(allowUnstable)", "l.applyingPaused = false"},
+	{"hand out entries again and again", "unstable.go", "\tu.inProgress = u.end()\n", ""},
+	{"store a commit index without its term", "async.go", "m.Term, m.Vote, m.Commit = rd.Term, rd.Vote, rd.Commit", "m.Commit = rd.Commit"},
+	{"apply again what was applied before a restart", "state.go", "\tif c.Applied > 0 {\n", "\tif false {\n"},
+	{"start with a commit index beyond the log", "state.go", "hs.Commit < r.log.committed || hs.Commit > r.log.lastIndex()", "hs.Commit < r.log.committed"},
+	{"write into entries that storage handed out", "memory_storage.go", "ms.ents = append(ms.ents[:kept:kept], entries...)", "ms.ents = append(ms.ents[:kept], entries...)"},
+	{"let an append to entries reach the storage", "memory_storage.go", "return ents[:len(ents):len(ents)], nil", "return ents, nil"},
+	{"store a snapshot twice", "memory_storage.go", "if snap.Metadata.Index <= ms.snapshot.Metadata.Index {", "if snap.Metadata.Index < ms.snapshot.Metadata.Index {"},
+	{"forget a leader whose lease reads rely on", "follower.go", "if r.readOnlyOption == ReadOnlyLeaseBased {", "if false {"},
+	{"let a peer say what is for the node's user", "rawnode.go", "case IsLocalMsg(m.Type):", "case false:"},
+	{"let answers wait for the round under way", "gather.go", " && !r.outbox.answersOthers(r.id)", ""},
+	{"take proposals when removed", "node_loop.go", "\t\t\t\tfilled = nil // until the leader changes: it would all be dropped\n", ""},
 	{"begin a segment of the log without syncing its name", "wal/segment.go", "\treturn w.FS.SyncDir(w.dir)\n", "\treturn nil\n"},
 	{"trust what was read from the log to be on disk", "wal/recover.go", "\treturn w.makeDurable(b)\n", "\tw.synced = w.offset\n\treturn nil\n"},
 	{"name a snapshot without syncing its name", "snap/snap.go", "\treturn p.d.fs.SyncDir(p.d.path)\n", "\treturn nil\n"},
@@ -137,8 +177,8 @@ func (m mutant) test(t *testing.T) {
 
 	// The tests beside it first: most mutants need no simulator.
 	var out []byte
-	for _, packages := range [][]string{{"./" + filepath.Dir(m.file), "."}, {"./quorum", "./tracker", "./rafttest"}} {
-		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-timeout=120s", "-overlay=" + list}, packages...)...)
+	for _, tests := range [][]string{{"-skip=^TestGathering", "./" + filepath.Dir(m.file), "."}, {"./quorum", "./tracker", ".", "./rafttest"}} {
+		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-timeout=120s", "-overlay=" + list}, tests...)...)
 		cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
 		if out, err = cmd.CombinedOutput(); err != nil {
 			break
