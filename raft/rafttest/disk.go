@@ -19,7 +19,7 @@ type disk struct {
 	hard    pb.HardState
 	synced  pb.HardState // what a crash leaves of hard
 	snap    pb.Snapshot
-	entries []pb.Entry // behind the snapshot, or from before it
+	entries []pb.Entry // behind the snapshot
 
 	lying   bool // it says that data are durable, and has them in a cache
 	durable int  // how many entries survive a crash, if it lies
@@ -28,9 +28,7 @@ type disk struct {
 // write stores a batch as one: all of it survives, or nothing.
 func (d *disk) write(hard pb.HardState, entries []pb.Entry, snapshot *pb.Snapshot, sync bool) {
 	if snapshot != nil {
-		d.snap = *snapshot
-		d.entries = nil
-		d.durable = 0
+		d.follow(*snapshot)
 	}
 	for _, e := range entries {
 		if n := len(d.entries); n > 0 && e.Index <= d.entries[n-1].Index {
@@ -55,17 +53,16 @@ func (d *disk) write(hard pb.HardState, entries []pb.Entry, snapshot *pb.Snapsho
 	}
 }
 
-// mark takes a snapshot of the node's own state, and keeps what follows it. Its
-// marker is synced, and with it what waited.
-func (d *disk) mark(snapshot pb.Snapshot) {
-	keep := slices.IndexFunc(d.entries, func(e pb.Entry) bool { return e.Index > snapshot.Metadata.Index })
-	if keep < 0 {
-		keep = len(d.entries)
+// follow makes a log follow a snapshot. If it holds the entry that the snapshot
+// ends with, it keeps what is behind that.
+func (d *disk) follow(snapshot pb.Snapshot) {
+	drop := len(d.entries)
+	if term, ok := d.term(snapshot.Metadata.Index); ok && term == snapshot.Metadata.Term {
+		drop -= int(d.last() - snapshot.Metadata.Index)
 	}
 	d.snap = snapshot
-	d.entries = slices.Clone(d.entries[keep:])
-	d.durable = max(0, d.durable-keep)
-	d.write(pb.HardState{}, nil, nil, true)
+	d.entries = slices.Clone(d.entries[drop:])
+	d.durable = max(0, d.durable-drop)
 }
 
 // crash loses what was not synced, or not, as chance has it.

@@ -295,7 +295,6 @@ func (s *sim) apply(n *node, entries []pb.Entry) {
 		}
 		s.judge.applied(n)
 	}
-	s.work.advance(s, n)
 }
 
 // applyChange applies a change of the membership, unless it would leave no voter:

@@ -70,7 +70,6 @@ func (s *sim) restore(n *node, snapshot *pb.Snapshot) bool {
 	n.state = decodeState(data)
 	n.confState = snapshot.Metadata.ConfState
 	s.judge.applied(n)
-	s.work.advance(s, n)
 	return true
 }
 
@@ -103,7 +102,7 @@ func (s *sim) adopt(n *node) {
 	}
 	s.note("%d adopts its snapshot at %d", n.id, index)
 	after := n.disk
-	after.mark(taken)
+	after.write(pb.HardState{}, nil, &taken, true)
 	if n.files != nil {
 		if err := n.files.log.Save(pb.HardState{}, nil, taken.Metadata, true); err != nil {
 			n.files.torn = &after

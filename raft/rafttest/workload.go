@@ -142,19 +142,6 @@ func (s *sim) answerReads(n *node, states []raft.ReadState) {
 	}
 }
 
-// advance forgets reads that can have no answer any more.
-func (w *workload) advance(s *sim, _ *node) {
-	if len(w.reads) < 200 {
-		return
-	}
-	for id := range s.sortedReads() {
-		delete(w.reads, id)
-		if len(w.reads) < 100 {
-			return
-		}
-	}
-}
-
 // maxNodes is how many ids there can be in all.
 const maxNodes = 9
 
