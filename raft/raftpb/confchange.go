@@ -343,6 +343,9 @@ func (c *ConfChangeV2) Unmarshal(data []byte) (err error) {
 		case 1<<3 | varintType:
 			c.Transition = ConfChangeTransition(v)
 		case 2<<3 | bytesType:
+			if len(c.Changes) == cap(c.Changes) {
+				c.Changes = slices.Grow(c.Changes, 1+countFields(b[v:], tag))
+			}
 			c.Changes = append(c.Changes, ConfChangeSingle{})
 			if err = c.Changes[len(c.Changes)-1].Unmarshal(b[:v]); err != nil {
 				return err

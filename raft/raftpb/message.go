@@ -219,15 +219,17 @@ func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) 
 		m.Entries = slices.Grow(m.Entries, count)
 	}
 
-	var shared []byte
-	if count > 1 {
-		shared = make([]byte, 0, small)
+	if count == 1 {
+		m.Entries = append(m.Entries, Entry{})
+		return b[end:], m.Entries[len(m.Entries)-1].decode(b[:end], false)
 	}
+
+	shared := make([]byte, 0, small)
 	run, rest := b[:end], b[end:]
 	for {
 		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		entry, ours := run[:size], count > 1 && size < sharedEntryBytes
+		entry, ours := run[:size], size < sharedEntryBytes
 		if ours {
 			shared = append(shared, entry...)
 			entry = shared[len(shared)-len(entry):]
@@ -253,8 +255,11 @@ func countEntries(b []byte, size uint64) (count, small, end int) {
 		if size < sharedEntryBytes {
 			small += int(size)
 		}
-		tag, next, n := nextField(b[end:])
-		if n < 0 || tag != entryTag {
+		if end == len(b) || b[end] != entryTag {
+			return count, small, end
+		}
+		_, next, n := nextField(b[end:])
+		if n < 0 {
 			return count, small, end
 		}
 		size, end = next, end+n

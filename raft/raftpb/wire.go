@@ -226,10 +226,12 @@ func readNumbers(list []uint64, b []byte, tag, v uint64) (longer []uint64, rest 
 // countFields counts how many fields with this tag b begins with.
 func countFields(b []byte, tag uint64) (count int) {
 	for {
-		next, _, n := nextField(b)
+		next, v, n := nextField(b)
 		if n < 0 || next != tag {
 			return count
 		}
-		count, b = count+1, b[n:]
+		if count, b = count+1, b[n:]; tag&7 == bytesType {
+			b = b[v:]
+		}
 	}
 }
