@@ -58,6 +58,7 @@ type raftNode struct {
 	commitC   chan *commit
 	backlog   backlog
 	forwarded chan raftpb.Message // proposals from peers
+	outgoing  outgoing            // and to the leader
 	errorC    chan error          // gets the one reason to end the process
 
 	// As of the last Ready, for all goroutines.
@@ -87,8 +88,13 @@ func (n *raftNode) Term() uint64     { return n.term.Load() }
 func (n *raftNode) Leader() uint64   { return n.lead.Load() }
 func (n *raftNode) Overloaded() bool { return n.unapplied.Load() > maxUnapplied }
 
-// Propose puts data on its way into the log.
-func (n *raftNode) Propose(ctx context.Context, data []byte) error { return n.node.Propose(ctx, data) }
+// Propose puts data on its way into the log, here or at the leader.
+func (n *raftNode) Propose(ctx context.Context, data []byte) error {
+	if lead := n.Leader(); lead != n.cfg.id && lead != raft.None {
+		return n.outgoing.put(data)
+	}
+	return n.node.Propose(ctx, data)
+}
 
 // ReadIndex asks for an index to read at.
 func (n *raftNode) ReadIndex(ctx context.Context, rctx []byte) error {
@@ -166,6 +172,9 @@ func (n *raftNode) run(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			n.node.Tick()
+		case <-n.outgoing.filled:
+			runtime.Gosched() // who is about to propose may come along
+			n.forwardProposals()
 		case rd := <-n.node.Ready():
 			if err := n.handleReady(rd); err != nil {
 				n.fail(err)
@@ -204,6 +213,7 @@ func (n *raftNode) handleReady(rd raft.Ready) error {
 	if err := n.save(rd); err != nil {
 		return err
 	}
+	n.forwardProposals() // before the answer that lets the leader begin the next round
 	n.transport.Send(late)
 
 	// Hands the batch to the store's channel; never waits for the store to apply it.
@@ -311,6 +321,7 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 		peerClient: rafthttp.NewClient(tlsClient, cfg.dial),
 	}
 	n.snapshots.taken = make(chan takenSnapshot, 1)
+	n.outgoing.filled = make(chan struct{}, 1)
 	n.metrics = newMetrics(n.status)
 	incarnation := uint64(dir.Incarnation)
 	n.store = newKVStore(n, cfg.id, incarnation, n.metrics)
