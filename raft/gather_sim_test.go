@@ -24,7 +24,7 @@ func TestGatheringKeepsPromises(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(300)
+	seeds := uint64(150)
 	if os.Getenv("RAFT_LONG") != "" {
 		seeds = 5000
 	}
