@@ -204,7 +204,8 @@ func (m *Message) Reset() { *m = Message{} }
 func (m *Message) String() string { return text(m) }
 
 // sharedEntryBytes is the size below which entries that come together share one
-// allocation. A larger one may be kept longer than the rest, and gets its own.
+// allocation. A larger one may be kept longer than the rest: if there is one, each
+// gets its own.
 const sharedEntryBytes = 4 << 10
 
 // decodeEntries reads the entry of size bytes that b begins with, and those that
@@ -212,29 +213,21 @@ const sharedEntryBytes = 4 << 10
 // the entries and one for all their data, which is a copy of what they are decoded
 // from.
 func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
-	count, small, end := countEntries(b, size)
+	count, largest, end := countEntries(b, size)
 	if m.Entries == nil {
 		m.Entries = make([]Entry, 0, count)
 	} else {
 		m.Entries = slices.Grow(m.Entries, count)
 	}
 
-	if count == 1 {
-		m.Entries = append(m.Entries, Entry{})
-		return b[end:], m.Entries[len(m.Entries)-1].decode(b[:end], false)
+	run, rest, ours := b[:end], b[end:], count > 1 && largest < sharedEntryBytes
+	if ours {
+		run = clone(run)
 	}
-
-	shared := make([]byte, 0, small)
-	run, rest := b[:end], b[end:]
 	for {
 		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		entry, ours := run[:size], size < sharedEntryBytes
-		if ours {
-			shared = append(shared, entry...)
-			entry = shared[len(shared)-len(entry):]
-		}
-		if err = m.Entries[last].decode(entry, ours); err != nil {
+		if err = m.Entries[last].decode(run[:size], ours); err != nil {
 			return nil, err
 		}
 		if run = run[size:]; len(run) == 0 {
@@ -246,21 +239,18 @@ func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) 
 }
 
 // countEntries counts the entries that b begins with, of which the first has size
-// bytes and no head any more, and returns how many bytes the small ones have
-// together, and where the last one ends.
-func countEntries(b []byte, size uint64) (count, small, end int) {
+// bytes and no head any more, and returns the size of the largest, and where the
+// last one ends.
+func countEntries(b []byte, size uint64) (count int, largest uint64, end int) {
 	const entryTag = 7<<3 | bytesType
 	for {
-		count, end = count+1, end+int(size)
-		if size < sharedEntryBytes {
-			small += int(size)
-		}
+		count, largest, end = count+1, max(largest, size), end+int(size)
 		if end == len(b) || b[end] != entryTag {
-			return count, small, end
+			return count, largest, end
 		}
 		_, next, n := nextField(b[end:])
 		if n < 0 {
-			return count, small, end
+			return count, largest, end
 		}
 		size, end = next, end+n
 	}
