@@ -32,7 +32,6 @@ func (r *raft) handleAppendResp(p peer, m *pb.Message) {
 	case tracker.StateSnapshot:
 		// Whichever snapshot brought it there: our log continues from where it is.
 		if p.pr.Match+1 >= r.log.firstIndex() {
-			p.pr.BecomeProbe()
 			p.pr.BecomeReplicate()
 		}
 	case tracker.StateReplicate:

@@ -54,6 +54,7 @@ func TestAnswersMoveTheRecord(t *testing.T) {
 		{"a refusal while replicating", tracker.StateReplicate, 2, 8, refusal(2, 2, 6, 2, 4), "StateProbe match=2 next=3 paused"},
 		{"a stale refusal while replicating", tracker.StateReplicate, 4, 8, refusal(2, 2, 4, 2, 3), "StateReplicate match=4 next=8"},
 		{"a refused probe", tracker.StateProbe, 0, 6, refusal(2, 2, 5, 2, 3), "StateProbe match=0 next=4 paused"},
+		{"a refused probe, by a log that does not reach back", tracker.StateProbe, 0, 6, refusal(2, 2, 5, 0, 3), "StateProbe match=0 next=4 paused"},
 		{"a refusal of another probe", tracker.StateProbe, 0, 6, refusal(2, 2, 4, 2, 3), "StateProbe match=0 next=6"},
 		{"during a snapshot: it is far enough", tracker.StateSnapshot, 0, 21, acked(2, 2, 4), "StateReplicate match=4 next=8 inflight=1"},
 		{"during a snapshot: a refusal", tracker.StateSnapshot, 0, 21, refusal(2, 2, 5, 2, 3), "StateSnapshot match=0 next=21 paused pendingSnap=20"},

@@ -168,21 +168,43 @@ func TestWhoIsHeardOf(t *testing.T) {
 		if stays := n.raft.role == StateLeader; stays != tt.stays {
 			t.Errorf("%s: %v", name, n.raft.role)
 		}
-		for range 10 {
+		for range 9 {
 			n.Tick()
 		}
+		if stays := n.raft.role == StateLeader; stays != tt.stays {
+			t.Errorf("%s: %v before the next check", name, n.raft.role)
+		}
+		n.Tick()
 		if n.raft.role == StateLeader {
 			t.Errorf("%s: still leads an election timeout later", name)
 		}
 	}
+}
 
-	c := testConfig(1, storageWith(1))
-	c.CheckQuorum = true
-	rn, err := NewRawNode(c)
-	if err != nil {
-		t.Fatal(err)
+// diss. §6.2: a leader counts itself at each check, and the others only if they were
+// heard of since the last one.
+func TestLeaderStaysWhileAQuorumAnswers(t *testing.T) {
+	n := leaderOf(t, func(c *Config) { c.CheckQuorum = true })
+	n.step(t, beat(3, 2, ""))
+	for range 35 {
+		n.step(t, beat(2, 2, ""))
+		n.Tick()
 	}
-	n := &member{RawNode: rn, storage: c.Storage.(*MemoryStorage)}
+	if n.raft.role != StateLeader {
+		t.Fatal("stepped down, though one of two peers answered all the time")
+	}
+	n.step(t, beat(3, 2, ""))
+	for range 5 + 10 {
+		n.Tick()
+	}
+	if n.raft.role == StateLeader {
+		t.Error("leads on, an election timeout after both have fallen silent")
+	}
+}
+
+// A leader must not step down over a new member that could not have been heard of.
+func TestNewMemberCountsAsHeardOf(t *testing.T) {
+	n := restart(t, storageWith(1), func(c *Config) { c.CheckQuorum = true })
 	if err := n.Campaign(); err != nil {
 		t.Fatal(err)
 	}

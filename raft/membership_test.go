@@ -179,7 +179,11 @@ func TestRefusedChanges(t *testing.T) {
 				kind, data := marshalled(t, c)
 				m.Entries = append(m.Entries, pb.Entry{Type: kind, Data: data})
 			}
+			proposed := slices.Clone(m.Entries)
 			n.step(t, m)
+			if diff := cmp.Diff(proposed, m.Entries); diff != "" {
+				t.Errorf("%s: the proposer's entries were written to: %s", tt.name, diff)
+			}
 			for i, want := range tt.types {
 				if disabled {
 					want = m.Entries[i].Type
@@ -190,6 +194,20 @@ func TestRefusedChanges(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A change is pending until it is applied itself: what comes before it in the same
+// proposal does not count.
+func TestChangeBehindOtherEntries(t *testing.T) {
+	n := leaderOf(t, nil)
+	kind, data := marshalled(t, v2(pb.ConfChangeTransitionAuto, "v9"))
+	change := pb.Entry{Type: kind, Data: data}
+	n.step(t, pb.Message{Type: pb.MsgProp, From: 1, Entries: []pb.Entry{{}, {}, change}}) // 3 to 5
+	n.step(t, acked(2, 2, 4))
+	n.step(t, pb.Message{Type: pb.MsgProp, From: 1, Entries: []pb.Entry{change}})
+	if first, second := n.entryAt(5).Type, n.entryAt(6).Type; first != kind || second != pb.EntryNormal {
+		t.Errorf("entries of type %v and %v", first, second)
 	}
 }
 

@@ -192,17 +192,13 @@ func TestTermsOfMessages(t *testing.T) {
 // Figure 2, "Volatile state": what a role had is gone with it: leader, counters,
 // votes, records of peers, a transfer, reads. The vote is kept for the term.
 func TestEveryRoleStartsAfresh(t *testing.T) {
-	n := nodeWith(t, 1, 0, 1)
-	n.lead(t)
-	n.step(t, acked(2, 2, 2))
+	n := leaderOf(t, func(c *Config) { c.HeartbeatTick = 5 })
 	n.TransferLeader(3)
 	n.ReadIndex([]byte("r"))
 	n.Tick()
 	n.drain(t)
-	if err := n.raft.Step(pb.Message{Type: pb.MsgHeartbeat, From: 3, To: 1, Term: 3}); err != nil {
-		t.Fatal(err)
-	}
-	if r := n.raft; r.Vote != None || r.lead != 3 || r.electionElapsed != 0 || r.heartbeatElapsed != 0 || r.leadTransferee != None ||
+	n.step(t, pb.Message{Type: pb.MsgAppResp, From: 3, To: 1, Term: 3})
+	if r := n.raft; r.Vote != None || r.lead != None || r.electionElapsed != 0 || r.heartbeatElapsed != 0 || r.leadTransferee != None ||
 		len(r.reads.rounds) != 0 || r.pendingConfIndex != 0 || r.uncommittedSize != 0 || len(r.trk.Votes) != 0 {
 		t.Errorf("%+v", r)
 	}
