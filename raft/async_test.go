@@ -79,25 +79,6 @@ func TestApplyingWaitsForOurOwnDisk(t *testing.T) {
 	}
 }
 
-// Entries that were handed out belong to whoever has them: a conflict puts others
-// elsewhere.
-func TestHandedOutEntriesStayAsTheyAre(t *testing.T) {
-	u := unstable{offset: 1, inProgress: 1, logger: silent}
-	u.extend(1, []pb.Entry{{Term: 1, Index: 1}, {Term: 1, Index: 2}, {Term: 1, Index: 3}})
-	handedOut := u.nextEntries()
-	before := slices.Clone(handedOut)
-	u.accept()
-	u.extend(2, []pb.Entry{{Term: 2, Index: 2}, {Term: 2, Index: 3}})
-	for i := range before {
-		if handedOut[i].Term != before[i].Term {
-			t.Errorf("entry %d became one of term %d", before[i].Index, handedOut[i].Term)
-		}
-	}
-	if next := u.nextEntries(); len(next) != 2 || next[0].Term != 2 {
-		t.Errorf("to be handed out: %v", next)
-	}
-}
-
 // wantMessages fails the test unless a Ready has exactly these messages.
 func wantMessages(t *testing.T, rd Ready, want ...string) {
 	t.Helper()
@@ -214,6 +195,27 @@ func TestStoredSnapshotCountsInAnyTerm(t *testing.T) {
 	}
 }
 
+// A snapshot that was handed out is not handed out again. A newer one that came meanwhile
+// is, and the word that the older is stored says nothing of it.
+func TestNewerSnapshotMeanwhile(t *testing.T) {
+	n := asyncNode(t, 1, 1)
+	for _, index := range []uint64{9, 20} {
+		mustStep(t, n, pb.Message{Type: pb.MsgSnap, From: 2, To: 1, Term: 1, Snapshot: ptr(snapshotAt(1, index, 1, 2, 3))})
+		if rd := n.Ready(); rd.Snapshot.Metadata.Index != index {
+			t.Errorf("%s", DescribeReady(rd, nil))
+		}
+		if n.HasReady() {
+			t.Errorf("twice: %s", DescribeReady(n.Ready(), nil))
+		}
+	}
+	for _, index := range []uint64{9, 20, 20} { // the last is said twice
+		mustStep(t, n, pb.Message{Type: pb.MsgStorageAppendResp, From: LocalAppendThread, To: 1, Term: 1, Snapshot: ptr(snapshotAt(1, index, 1))})
+		if applied := n.raft.log.applied; applied != index || n.raft.promotable() != (index == 20) {
+			t.Errorf("with %d stored: applied %d, may campaign: %t", index, applied, n.raft.promotable())
+		}
+	}
+}
+
 // What is being applied is limited in all, not message by message; and while the limit
 // cut one short, nothing more is handed out.
 func TestApplyingIsLimitedInAll(t *testing.T) {
@@ -237,7 +239,7 @@ func TestApplyingIsLimitedInAll(t *testing.T) {
 		return counts
 	}
 	first := toApply(1)
-	second := toApply(5)
+	second := toApply(2) // all there is, and all that there is room for
 	third := toApply(5)
 	if !slices.Equal(counts(first), []int{1}) || !slices.Equal(counts(second), []int{1}) || third != nil {
 		t.Fatalf("handed out %v, then %v, then %v; the limit is two entries", counts(first), counts(second), counts(third))

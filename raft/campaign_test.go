@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/tracker"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -162,7 +163,9 @@ func TestWhoDoesNotCampaign(t *testing.T) {
 		pb.ConfChangeV2{Changes: []pb.ConfChangeSingle{{Type: pb.ConfChangeAddNode, NodeID: 4}}},
 	} {
 		kind, data := marshalled(t, change)
-		n := nodeWith(t, 1, 1, 1)
+		c := testConfig(1, nil)
+		c.MaxCommittedSizePerReady = 1 // the log is searched for it in portions, too
+		n := nodeOf(t, 1, c, 1, 1, 1)
 		mustStep(t, n, pb.Message{
 			Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: 1, LogTerm: 1, Commit: 3,
 			Entries: []pb.Entry{{Term: 1, Index: 2}, {Term: 1, Index: 3, Type: kind, Data: data}, {Term: 1, Index: 4}},
@@ -264,6 +267,16 @@ func TestPreVote(t *testing.T) {
 		t.Errorf("a refusal of a later term: %v in term %d", n.raft.role, n.raft.Term)
 	}
 	n = poll()
+	n.step(t, answer(2, 3, true))
+	if err := n.Campaign(); err != nil { // asks again
+		t.Fatal(err)
+	}
+	n.drain(t)
+	n.step(t, answer(2, 4, false))
+	if n.raft.role != StateCandidate {
+		t.Errorf("a refusal of the last poll counts in this one: %v", n.raft.role)
+	}
+	n = poll()
 	n.step(t, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 3})
 	if n.raft.role != StatePreCandidate {
 		t.Errorf("a real vote counted in a poll: %v", n.raft.role)
@@ -310,7 +323,16 @@ func TestTransferElection(t *testing.T) {
 // is known; the new leader's own record is up to date. Late votes change nothing.
 func TestNewLeaderKnowsNothing(t *testing.T) {
 	n := nodeWith(t, 1, 0, 1, 1)
-	n.lead(t)
+	if err := n.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.Tick()
+	n.drain(t)
+	mustStep(t, n, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 2})
+	if r := n.raft; r.role != StateLeader || r.electionElapsed != 0 || len(r.trk.Votes) > 0 || r.self.State != tracker.StateReplicate || !r.self.RecentActive {
+		t.Errorf("%v, %d ticks elapsed, votes %v, its own record %v", r.role, r.electionElapsed, r.trk.Votes, r.self)
+	}
+	n.drain(t)
 	for id, pr := range n.Status().Progress {
 		want := "StateProbe match=0 next=3 paused inactive" // the first append is under way
 		if id == 1 {

@@ -143,6 +143,14 @@ func TestAppliedStaysBehindCommitted(t *testing.T) {
 	mustPanic(t, "beyond what is committed", func() { l.appliedTo(3, 0) })
 	l.appliedTo(2, 0)
 	mustPanic(t, "backwards", func() { l.appliedTo(1, 0) })
+
+	for name, l := range map[string]*raftLog{
+		"applied beyond applying":   {applied: 3, applying: 2, committed: 4, last: entryID{index: 5}},
+		"applying beyond committed": {applied: 1, applying: 5, committed: 4, last: entryID{index: 5}},
+		"committed beyond the last": {applied: 1, applying: 2, committed: 6, last: entryID{index: 5}},
+	} {
+		mustPanic(t, name, l.checkCursors)
+	}
 }
 
 // §5.4.1: "If the logs have last entries with different terms, then the log with the
@@ -186,5 +194,8 @@ func TestSnapshotReplacesTheLog(t *testing.T) {
 	l.maybeAppend(logSlice{prev: entryID{5, 9}, entries: entriesFrom(10, 5)})
 	if entries, err := l.entries(10, noLimit); len(entries) != 1 || err != nil {
 		t.Errorf("behind it: %v, %v", entries, err)
+	}
+	if term, err := l.term(9); term != 5 || err != nil {
+		t.Errorf("its term, with an entry behind it: %d, %v", term, err)
 	}
 }

@@ -241,6 +241,24 @@ func TestAutoLeave(t *testing.T) {
 	}
 }
 
+// Leaving is proposed once, whatever is applied before it is.
+func TestAutoLeaveIsProposedOnce(t *testing.T) {
+	n := leaderOf(t, nil)
+	if err := n.ProposeConfChange(v2(pb.ConfChangeTransitionJointImplicit, "l3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Propose([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	for index := uint64(3); index <= 4; index++ {
+		n.step(t, acked(2, 2, index))
+		if last := n.raft.log.lastIndex(); last != 5 || n.raft.log.applied != index {
+			t.Errorf("with entry %d applied the log ends at %d, want 5", n.raft.log.applied, last)
+		}
+	}
+}
+
 // §6: a leader that is elected while the configuration is joint leaves it, too.
 func TestNewLeaderLeavesJointConfiguration(t *testing.T) {
 	g := newGroup(t, 3, nil)

@@ -168,7 +168,7 @@ func TestStorageAppend(t *testing.T) {
 // to it changes nothing here.
 func TestStoredEntriesHandedOutDoNotChange(t *testing.T) {
 	for name, change := range map[string]func(*MemoryStorage) error{
-		"replaced": func(s *MemoryStorage) error { return s.Append(entriesFrom(2, 9, 9, 9)) },
+		"replaced": func(s *MemoryStorage) error { return s.Append(entriesFrom(2, 9)) }, // there is room behind
 		"extended": func(s *MemoryStorage) error { return s.Append(entriesFrom(4, 9)) },
 		"compacted, then extended": func(s *MemoryStorage) error {
 			return errors.Join(s.Compact(2), s.Append(entriesFrom(4, 9)), s.Append(entriesFrom(3, 9)))
@@ -249,6 +249,16 @@ func TestCreateSnapshot(t *testing.T) {
 		t.Errorf("without a configuration: %v, %v", got, err)
 	}
 	mustPanic(t, "a snapshot of what is not there", func() { s.CreateSnapshot(4, nil, nil) })
+
+	// Of what the log begins after, only the term is left: enough for a snapshot there.
+	s = storedFrom(t, entryID{}, 1, 2, 3)
+	if err := s.Compact(2); err != nil {
+		t.Fatal(err)
+	}
+	mustPanic(t, "a snapshot of what was compacted", func() { s.CreateSnapshot(1, nil, nil) })
+	if got, err := s.CreateSnapshot(2, nil, nil); err != nil || got.Metadata.Index != 2 || got.Metadata.Term != 2 {
+		t.Errorf("where the log begins: %v, %v", got, err)
+	}
 }
 
 // §7: compaction drops entries up to an index and keeps that one's term.

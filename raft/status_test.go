@@ -71,6 +71,11 @@ func TestStatusSharesNothing(t *testing.T) {
 	if after := g.nodes[1].Status(); !reflect.DeepEqual(after, before) {
 		t.Errorf("changing a status has changed the node: %+v, was %+v", after, before)
 	}
+	for id, pr := range g.nodes[1].raft.trk.Progress {
+		if pr.Inflights.Count() > 0 {
+			t.Errorf("changing a status has changed the window of %d", id)
+		}
+	}
 }
 
 // In JSON ids are hexadecimal, as in logs.
@@ -129,5 +134,17 @@ func TestWithProgress(t *testing.T) {
 	}
 	if n.raft.trk.Progress[1].Match == 99 {
 		t.Error("the visitor has changed the node")
+	}
+}
+
+func TestNamesOfRoles(t *testing.T) {
+	for role, want := range []string{"StateFollower", "StateCandidate", "StateLeader", "StatePreCandidate", "StateType(4)"} {
+		got, err := json.Marshal(StateType(role))
+		if StateType(role).String() != want || string(got) != `"`+want+`"` || err != nil {
+			t.Errorf("%v, in JSON %s, %v; want %s", StateType(role), got, err, want)
+		}
+	}
+	if StateFollower != 0 || StateCandidate != 1 || StateLeader != 2 || StatePreCandidate != 3 {
+		t.Error("the constants have moved")
 	}
 }

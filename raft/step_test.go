@@ -230,6 +230,13 @@ func TestEveryRoleStartsAfresh(t *testing.T) {
 	}
 }
 
+// Figure 4: nobody leads without having campaigned, and no leader campaigns.
+func TestImpossibleMovesPanic(t *testing.T) {
+	mustPanic(t, "from follower to leader", func() { nodeWith(t, 1, 0, 1).raft.becomeLeader() })
+	mustPanic(t, "from leader to candidate", func() { leaderOf(t, nil).raft.becomeCandidate() })
+	mustPanic(t, "from leader to pre-candidate", func() { leaderOf(t, nil).raft.becomePreCandidate() })
+}
+
 // §5.2: a follower waits anew whenever its leader is heard of.
 func TestLeaderIsHeardOf(t *testing.T) {
 	for _, m := range []pb.Message{
