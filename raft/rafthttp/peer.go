@@ -173,8 +173,8 @@ func (p *peer) awaitWork() bool {
 func (p *peer) stream() error {
 	// The request's own context lives on when the body is closed: net/http does
 	// that first when there is an early answer, and the answer is what we want.
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(p.ctx)
+	defer cancel(nil)
 	body := &stream{p: p, ctx: ctx, cancel: cancel, began: time.Now()}
 	// A stream that has nothing to write would not notice that its peer is gone, and
 	// would lose the next message, which may be a request for a vote.
@@ -189,7 +189,7 @@ func (p *peer) stream() error {
 	if err != nil {
 		return err
 	}
-	cancel()
+	cancel(nil)
 	return refusal(resp)
 }
 
@@ -279,7 +279,7 @@ func (p *peer) dropQueue() {
 type stream struct {
 	p      *peer
 	ctx    context.Context
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	began  time.Time
 
 	taken []pb.Message // from the queue; the array goes back and forth
@@ -326,7 +326,7 @@ func (s *stream) Read(b []byte) (int, error) {
 
 // Close ends the stream: net/http is done with it.
 func (s *stream) Close() error {
-	s.cancel()
+	s.cancel(nil)
 	return nil
 }
 
@@ -336,8 +336,8 @@ func (s *stream) next() ([]byte, error) {
 	idle := time.NewTimer(idleTimeout)
 	defer idle.Stop()
 	for {
-		if err := s.ctx.Err(); err != nil {
-			return nil, err // before take: what comes now is for the next stream
+		if s.ctx.Err() != nil {
+			return nil, context.Cause(s.ctx) // before take: what comes now is for the next stream
 		}
 		if s.take(); len(s.taken) > 0 {
 			break
@@ -353,7 +353,7 @@ func (s *stream) next() ([]byte, error) {
 		case <-idle.C:
 			return nil, io.EOF
 		case <-s.ctx.Done():
-			return nil, s.ctx.Err()
+			return nil, context.Cause(s.ctx)
 		}
 	}
 

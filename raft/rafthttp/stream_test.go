@@ -271,7 +271,8 @@ func TestRestartedPeerIsReached(t *testing.T) {
 }
 
 // A peer that ends while nothing is sent to it is noticed at once: the first message
-// after its restart, a request for a vote perhaps, is not lost.
+// after its restart, a request for a vote perhaps, is not lost. The log says what
+// happened, not what we did about it.
 func TestFirstMessageAfterARestart(t *testing.T) {
 	hosts := newHosts(t, 2)
 	hosts[0].Send([]pb.Message{heartbeat(1, 2, 1)})
@@ -282,6 +283,9 @@ func TestFirstMessageAfterARestart(t *testing.T) {
 		hosts[1].up(t)
 		hosts[0].Send([]pb.Message{heartbeat(1, 2, uint64(n+1))})
 		hosts[1].raft.await(t, "the first message", func() bool { return len(hosts[1].raft.messages) == n+1 })
+	}
+	if n := hosts[0].log.count("context canceled"); n != 0 {
+		t.Errorf("%d lines give no reason: %q", n, hosts[0].log.lines)
 	}
 }
 

@@ -144,7 +144,7 @@ func newRoundTripper(tlsConfig *tls.Config, dial Dial, answer time.Duration) *ht
 			return nil, err
 		}
 		c := &deadlineConn{Conn: conn}
-		c.open, c.end = context.WithCancel(context.Background())
+		c.open, c.end = context.WithCancelCause(context.Background())
 		return c, nil
 	}
 	return &http.Transport{
@@ -162,14 +162,14 @@ func newRoundTripper(tlsConfig *tls.Config, dial Dial, answer time.Duration) *ht
 // net/http reads all the time, and so learns it first.
 type deadlineConn struct {
 	net.Conn
-	open context.Context // ends with the connection
-	end  context.CancelFunc
+	open context.Context // ends with the connection, and says why
+	end  context.CancelCauseFunc
 }
 
 func (c *deadlineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil {
-		c.end()
+		c.end(err)
 	}
 	return n, err
 }
@@ -182,17 +182,17 @@ func (c *deadlineConn) Write(b []byte) (int, error) {
 }
 
 func (c *deadlineConn) Close() error {
-	c.end()
+	c.end(net.ErrClosed)
 	return c.Conn.Close()
 }
 
-// endWith ends a context when a connection of ours ends before it.
-func endWith(ctx context.Context, conn net.Conn, cancel context.CancelFunc) {
+// endWith ends a context when a connection of ours ends before it, for the same reason.
+func endWith(ctx context.Context, conn net.Conn, cancel context.CancelCauseFunc) {
 	if secured, is := conn.(*tls.Conn); is {
 		conn = secured.NetConn()
 	}
 	if c, is := conn.(*deadlineConn); is {
-		unwatch := context.AfterFunc(c.open, cancel)
+		unwatch := context.AfterFunc(c.open, func() { cancel(context.Cause(c.open)) })
 		context.AfterFunc(ctx, func() { unwatch() }) // the connection may be used for long
 	}
 }
