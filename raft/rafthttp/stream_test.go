@@ -179,11 +179,11 @@ func TestSlowPeerHoldsUpNobody(t *testing.T) {
 	}
 	defer close(release)
 
-	began := time.Now()
-	large := strings.Repeat("x", 1<<20)
+	large := proposal(1, 2, strings.Repeat("x", 1<<20))
 	const n = 200 // 200 MiB, of which 64 fit
+	began := time.Now()
 	for i := range n {
-		hosts[0].Send([]pb.Message{proposal(1, 2, large), heartbeat(1, 3, uint64(i))})
+		hosts[0].Send([]pb.Message{large, heartbeat(1, 3, uint64(i))})
 	}
 	if took := time.Since(began); took > patience/3 {
 		t.Errorf("sending took %v", took)
