@@ -45,15 +45,12 @@ type processCluster struct {
 	members []int // positions of those that belong to the cluster
 }
 
-// newProcessCluster builds the program, starts three nodes, and waits until they take
-// a write.
+// newProcessCluster starts three nodes, and waits until they take a write.
 func newProcessCluster(t *testing.T, flags ...string) *processCluster {
 	t.Helper()
 	dir := t.TempDir()
 	c := &processCluster{t: t, bin: filepath.Join(dir, "raftexample"), dir: dir, flags: flags, members: []int{0, 1, 2}}
-	if out, err := exec.Command("go", "build", "-o", c.bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	binaries.link(t, ".", c.bin)
 	ports := freePorts(t, 6)
 	c.peers, c.ports, c.procs = ports[:3:3], ports[3:], make([]*process, 3)
 	for i := range 3 {
@@ -335,6 +332,7 @@ func (c *processCluster) inTurns(ctx context.Context, rng *rand.Rand, troubles m
 // Under chaos the store stays linearizable, a refused write never happens, and all
 // nodes end equal. 15 s by default, 2 minutes with RAFT_LONG.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	length := 15 * time.Second
 	if os.Getenv("RAFT_LONG") != "" {
 		length = 2 * time.Minute

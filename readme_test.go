@@ -69,11 +69,8 @@ func newTerminal(t *testing.T) *terminal {
 	}
 	term.bin = filepath.Join(term.dir, "raftexample")
 	term.goreman = filepath.Join(term.dir, "goreman")
-	for bin, pkg := range map[string]string{term.bin: ".", term.goreman: "github.com/mattn/goreman"} {
-		if out, err := exec.Command("go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
-		}
-	}
+	binaries.link(t, ".", term.bin)
+	binaries.link(t, "github.com/mattn/goreman", term.goreman)
 	procfile, err := os.ReadFile("Procfile")
 	if err != nil {
 		t.Fatal(err)
@@ -349,6 +346,7 @@ func TestKillAllUnderLoad(t *testing.T) {
 // When more than half of the members are lost, one that is left becomes a cluster of
 // its own, with what it has.
 func TestReadmeLostQuorum(t *testing.T) {
+	t.Parallel()
 	term := newTerminal(t)
 	cluster := term.background("go tool goreman start")
 	term.until("curl -L http://127.0.0.1:12380/my-key -XPUT -d foo", "204")
@@ -372,6 +370,7 @@ func TestReadmeLostQuorum(t *testing.T) {
 
 // One node alone is a cluster, and comes back.
 func TestOneNodeAlone(t *testing.T) {
+	t.Parallel()
 	term := newTerminal(t)
 	const line = "go run . --id 1 --cluster http://127.0.0.1:12379 --port 12380 --data-dir raftexample-alone"
 	for range 3 {

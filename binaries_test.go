@@ -1,0 +1,62 @@
+// The programs that tests run as processes of their own, each built once for all.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := binaries.remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// binaries are the programs that have been built.
+var binaries builder
+
+type builder struct {
+	mu    sync.Mutex
+	dir   string
+	files map[string]string // by package
+}
+
+// link puts the program of a package under a path, so that its processes can be told
+// from those of other tests.
+func (b *builder) link(t *testing.T, pkg, path string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dir == "" {
+		dir, err := os.MkdirTemp("", "raftexample-programs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.dir, b.files = dir, map[string]string{}
+	}
+	if b.files[pkg] == "" {
+		file := filepath.Join(b.dir, fmt.Sprint(len(b.files)))
+		if out, err := exec.Command("go", "build", "-o", file, pkg).CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", pkg, err, out)
+		}
+		b.files[pkg] = file
+	}
+	if err := os.Symlink(b.files[pkg], path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *builder) remove() error {
+	if b.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(b.dir)
+}
