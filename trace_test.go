@@ -116,7 +116,7 @@ func traceElection(t *testing.T) []string {
 // Who has read the scripts can read a trace: of the same messages and changes of state
 // both print the same lines.
 func TestTraceIsLikeTheScripts(t *testing.T) {
-	want := scriptLines(t, "raft/testdata/1_election.txt")
+	want := scriptLines(t, "raft/testdata/01_election.txt")
 	if len(want) < 20 {
 		t.Fatalf("only %d lines in the script", len(want))
 	}

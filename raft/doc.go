@@ -40,6 +40,9 @@
 //	diss. §9.6 pre-vote             election.go
 //	diss. §10.2.1 pipelining        replicate.go, package tracker; async.go
 //
+// The scripts in testdata tell all of this as stories, with every message that is
+// sent. They are numbered in the order in which to read them.
+//
 // # Glossary
 //
 //	paper                       here
