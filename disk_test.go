@@ -297,3 +297,69 @@ func TestStopWhileTheDiskHangs(t *testing.T) {
 	}
 	close(released)
 }
+
+// A node that is writing or restoring a large snapshot can be stopped all the same:
+// it does not wait for the end of that.
+func TestStopDuringASnapshot(t *testing.T) {
+	t.Parallel()
+	var slow atomic.Bool
+	var writes, reads atomic.Int64
+	disk := crashfs.New()
+	disk.Fault = func(op crashfs.Op) error {
+		switch {
+		case !slow.Load():
+		case op.Kind == "Sync" && strings.HasSuffix(op.Name, ".tmp"):
+			writes.Add(1)
+			time.Sleep(100 * time.Millisecond) // for a MiB
+		case op.Kind == "ReadAt" && strings.HasSuffix(op.Name, ".snap"):
+			reads.Add(1)
+			time.Sleep(20 * time.Millisecond) // for 64 KiB
+		}
+		return nil
+	}
+	closeSoon := func(l *lone) {
+		t.Helper()
+		began := time.Now()
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 900*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+	}
+
+	l, err := startLone(t.Context(), disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		if i == 35 { // from now on the next snapshot, of 35 MiB
+			slow.Store(true)
+		}
+		if _, err := l.node.store.put(l.ctx, strconv.Itoa(i), strings.Repeat("v", 1<<20), always, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, 10*time.Second, "a snapshot to be written", func() bool { return writes.Load() > 1 })
+	closeSoon(l)
+	names, err := disk.List("/data/n1/snap")
+	if err != nil || len(names) != 1 || !strings.HasSuffix(names[0], ".snap") {
+		t.Errorf("snapshots: %v, %v", names, err)
+	}
+
+	// Not startLone, which waits until the node leads.
+	cfg, err := parseFlags([]string{"--data-dir", "/data/n1"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := openDataDir(disk, cfg.dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = &lone{dir: dir, node: newRaftNode(cfg, dir, nil, slog.New(slog.DiscardHandler)), cancel: func(error) {}}
+	if err := l.node.start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, 10*time.Second, "the snapshot to be read", func() bool { return reads.Load() > 1 })
+	closeSoon(l)
+}

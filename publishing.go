@@ -116,14 +116,25 @@ func (n *raftNode) publishSnapshot(m raftpb.SnapshotMetadata) error {
 	}
 	n.snapshots.applied(m.Index)
 	n.backlog.push(n.commitC, &commit{
-		restore: readCloser{state, file}, restoreIndex: m.Index, restoreTerm: m.Term,
+		restore: &untilEnd{state, file, n.done}, restoreIndex: m.Index, restoreTerm: m.Term,
 	})
 	return nil
 }
 
-type readCloser struct {
+// untilEnd reads a snapshot until the node ends, which need not wait for the rest.
+type untilEnd struct {
 	io.Reader
 	io.Closer
+	ended <-chan struct{}
+}
+
+func (u *untilEnd) Read(b []byte) (int, error) {
+	select {
+	case <-u.ended:
+		return 0, raft.ErrStopped
+	default:
+		return u.Reader.Read(b)
+	}
 }
 
 // applyConfChange puts a committed change of the membership into force.

@@ -98,7 +98,7 @@ func (n *raftNode) writeSnapshot(meta raftpb.SnapshotMetadata, members []byte, s
 	if _, err := w.Write(members); err != nil {
 		return 0, errors.Join(err, w.Abort())
 	}
-	if _, err := state.WriteTo(&gently{w: w, hurry: &n.snapshots.hurry, rested: time.Now()}); err != nil {
+	if _, err := state.WriteTo(&gently{w: w, hurry: &n.snapshots.hurry, ended: n.done, rested: time.Now()}); err != nil {
 		return 0, errors.Join(err, w.Abort())
 	}
 	return w.Size(), w.Commit()
@@ -107,18 +107,25 @@ func (n *raftNode) writeSnapshot(meta raftpb.SnapshotMetadata, members []byte, s
 // gently writes so that those who wait for an answer have disk and processor for
 // themselves three quarters of the time: with 1,000,000 keys and 64 clients, the
 // longest pause of writes is 60 ms rather than 200. A log that grows too long
-// meanwhile would be worse than such pauses.
+// meanwhile would be worse than such pauses. When the node ends, so does this.
 type gently struct {
 	w       io.Writer
 	hurry   *atomic.Bool
+	ended   <-chan struct{}
 	rested  time.Time // when the last rest was over
 	written int       // since then
 }
 
 func (g *gently) Write(b []byte) (int, error) {
 	if g.written >= 1<<20 {
-		if !g.hurry.Load() {
-			time.Sleep(min(3*time.Since(g.rested), 50*time.Millisecond))
+		rest := min(3*time.Since(g.rested), 50*time.Millisecond)
+		if g.hurry.Load() {
+			rest = 0
+		}
+		select {
+		case <-g.ended:
+			return 0, raft.ErrStopped
+		case <-time.After(rest):
 		}
 		g.rested, g.written = time.Now(), 0
 	}
