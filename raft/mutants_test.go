@@ -28,6 +28,7 @@ var mutants = []mutant{
 	{"vote twice in a term", "election.go", "return r.Vote == None && r.lead == None", "return true"},
 	{"vote for anyone once a leader is known", "election.go", "return r.Vote == None && r.lead == None", "return r.Vote == None"},
 	{"answer before the disk", "outbox.go", "\t\tr.outbox.held.add(&m)\n", "\t\tif m.To != r.id {\n\t\t\tr.outbox.now.add(&m)\n\t\t} else {\n\t\t\tr.outbox.held.add(&m)\n\t\t}\n"},
+	{"ask for votes before the disk", "outbox.go", "\t\treturn r.async\n", "\t\treturn false\n"},
 	{"let a learner campaign", "election.go", "r.self != nil && !r.self.IsLearner &&", "r.self != nil &&"},
 	{"count a learner's word for a read", "read.go", "if _, ok := voters[id]; ok {", "if _, ok := voters[id]; ok || id != 0 {"},
 	{"skip the comparison of logs in an election", "election.go", "!r.voteIsFree(m) || !r.log.isUpToDate(last)", "!r.voteIsFree(m)"},

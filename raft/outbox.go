@@ -26,6 +26,21 @@ type outbox struct {
 	held messageQueue
 }
 
+// isPromise reports whether messages of a type wait for the disk.
+func (r *raft) isPromise(t pb.MessageType) bool {
+	switch t {
+	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
+		return true
+	case pb.MsgVote:
+		// A candidate promises that it campaigns once in a term, and that its log reaches
+		// as far as it says. After a crash that took back both it could ask again in the
+		// same term, with a shorter log, win by votes for the longer one, or lead in one
+		// term twice. Without asynchronous writes the order of a Ready sees to it.
+		return r.async
+	}
+	return false
+}
+
 // send puts a message into the outbox, in our name and term.
 func (r *raft) send(m pb.Message) {
 	if m.From == None {
@@ -43,15 +58,14 @@ func (r *raft) send(m pb.Message) {
 		m.Term = r.Term
 	}
 
-	switch m.Type {
-	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
+	if r.isPromise(m.Type) {
 		r.outbox.held.add(&m)
-	default:
-		if m.To == r.id {
-			panic(fmt.Sprintf("raft: node %x sends %v to itself", r.id, m.Type))
-		}
-		r.outbox.now.add(&m)
+		return
 	}
+	if m.To == r.id {
+		panic(fmt.Sprintf("raft: node %x sends %v to itself", r.id, m.Type))
+	}
+	r.outbox.now.add(&m)
 }
 
 // answersOthers reports whether any of the promises are to others than us.

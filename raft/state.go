@@ -74,6 +74,7 @@ type options struct {
 	disableConfChangeValidation bool
 	stepDownOnRemoval           bool
 
+	async   bool // Config.AsyncStorageWrites
 	gathers bool // appends wait for sendGathered: see gather.go
 }
 
@@ -140,6 +141,7 @@ func newRaft(c *Config) *raft {
 			disableProposalForwarding:   c.DisableProposalForwarding,
 			disableConfChangeValidation: c.DisableConfChangeValidation,
 			stepDownOnRemoval:           c.StepDownOnRemoval,
+			async:                       c.AsyncStorageWrites,
 		},
 	}
 	if r.rand == nil {
