@@ -48,8 +48,10 @@ type seen struct {
 func (j *judge) begin(s *sim) {
 	*j = judge{
 		s: s, leaders: map[uint64]uint64{}, votes: map[vote]uint64{}, entries: map[entryKey]entryValue{},
-		committed: map[uint64]uint64{1: 1}, committedTo: 1,
-		states: map[uint64]uint64{1: 0}, confs: map[uint64]pb.ConfState{},
+		committed: map[uint64]uint64{}, states: map[uint64]uint64{}, confs: map[uint64]pb.ConfState{},
+	}
+	if !s.plan.bootstrap {
+		j.committed[1], j.committedTo, j.states[1] = 1, 1, 0
 	}
 }
 
@@ -196,6 +198,9 @@ func (j *judge) applied(n *node) {
 		j.s.fail("node %d has another state than others after entry %d", n.id, n.applied)
 	}
 	j.states[n.applied] = n.state
+	if j.s.plan.bootstrap && n.applied < uint64(j.s.plan.nodes) {
+		return // bootstrapping knows all members at once; who restarts, those whose entries it has applied
+	}
 	if cs, ok := j.confs[n.applied]; ok {
 		if err := cs.Equivalent(n.confState); err != nil {
 			j.s.fail("node %d has another configuration than others after entry %d: %v", n.id, n.applied, err)
@@ -207,6 +212,16 @@ func (j *judge) applied(n *node) {
 // sent checks a message as it leaves: promises must rest on what is on disk.
 func (j *judge) sent(n *node, m *pb.Message) {
 	switch m.Type {
+	case pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap:
+		if j.leaders[m.Term] != n.id {
+			j.s.fail("node %d sends %v in term %d, in which %d leads", n.id, m.Type, m.Term, j.leaders[m.Term])
+		}
+	case pb.MsgVote:
+		// Or it could ask again in the same term after a crash, with a shorter log.
+		if n.disk.synced.Term < m.Term || n.disk.last() < m.Index && n.disk.synced.Term == m.Term {
+			j.s.fail("node %d asks for votes in term %d with a log up to %d, but has stored term %d and %d entries",
+				n.id, m.Term, m.Index, n.disk.synced.Term, n.disk.last())
+		}
 	case pb.MsgVoteResp:
 		if !m.Reject {
 			j.voted(n, m.Term, m.To)
@@ -224,8 +239,7 @@ func (j *judge) sent(n *node, m *pb.Message) {
 	}
 }
 
-// stored notes the vote that a node has made durable, its own as a candidate too:
-// a request for votes may leave before that, as it promises nothing.
+// stored notes the vote that a node has made durable, its own as a candidate too.
 func (j *judge) stored(n *node) {
 	if hard := n.disk.synced; hard.Vote != raft.None {
 		j.voted(n, hard.Term, hard.Vote)
@@ -241,11 +255,20 @@ func (j *judge) voted(n *node, term, candidate uint64) {
 	j.votes[v] = candidate
 }
 
+// committedBefore is the last index that was committed in a term before this one.
+func (j *judge) committedBefore(term uint64) uint64 {
+	index := j.committedTo
+	for index > 0 && j.committed[index] >= term {
+		index--
+	}
+	return index
+}
+
 // promisedEarly: with asynchronous storage writes a promise never leaves before
 // the log writer is done.
 func (j *judge) promisedEarly(n *node, m *pb.Message) {
 	switch m.Type {
-	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
+	case pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgPreVoteResp:
 		j.s.fail("node %d lets a %v leave without waiting for the disk", n.id, m.Type)
 	}
 }

@@ -38,6 +38,9 @@ func (s *sim) heal() {
 		if s.agreed() {
 			return
 		}
+		if round%25 == 24 {
+			s.nudge(round%100 == 99)
+		}
 		s.note("round %d: all tick", round)
 		for _, n := range s.nodes {
 			if n.up {
@@ -48,9 +51,6 @@ func (s *sim) heal() {
 			for n.up && len(n.reports) > 0 {
 				s.report(n)
 			}
-		}
-		if round%25 == 24 {
-			s.nudge(round%100 == 99)
 		}
 	}
 	if s.stranded() {
@@ -154,11 +154,11 @@ func (s *sim) nudge(restart bool) {
 			s.start(n)
 			continue
 		}
-		s.propose(n)
-		if len(n.confState.VotersOutgoing) > 0 && !n.confState.AutoLeave {
+		if len(n.confState.VotersOutgoing) > 0 && !n.confState.AutoLeave && (!s.plan.trusting || s.mayChange(n)) {
 			s.note("%d is asked to leave the joint configuration", n.id)
 			s.on(n, func() { s.ignore(n.raw.ProposeConfChange(pb.ConfChangeV2{})) })
 		}
+		s.propose(n)
 	}
 }
 

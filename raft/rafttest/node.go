@@ -21,22 +21,30 @@ type node struct {
 
 	files *files // nil if the disk is only thought of
 
+	// What the state machine has on a disk of its own, if it has one.
+	kept machine
+
 	// What a crash loses.
-	raw         *raft.RawNode
-	storage     *raft.MemoryStorage
-	ready       *raft.Ready // taken and not advanced
-	stage       int         // of ready
-	appends     []pb.Message
-	applies     []pb.Message
-	applied     uint64
-	state       uint64
-	confState   pb.ConfState
+	raw     *raft.RawNode
+	storage *raft.MemoryStorage
+	ready   *raft.Ready // taken and not advanced
+	stage   int         // of ready
+	appends []pb.Message
+	applies []pb.Message
+	machine
 	taken       *pb.Snapshot // of this state, not adopted yet
 	reports     []uint64     // snapshots sent, whose outcome was not reported
 	unreachable []uint64
 	overdue     bool // a tick has passed since it was asked for a Ready
 
 	seen seen // by the judge
+}
+
+// machine is a state machine: what the entries up to applied have led to.
+type machine struct {
+	applied   uint64
+	state     uint64
+	confState pb.ConfState
 }
 
 var silent = &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)}
@@ -61,17 +69,20 @@ func (s *sim) start(n *node) {
 		}
 	}
 	n.storage = n.disk.load()
-	n.applied = n.disk.snap.Metadata.Index
-	n.confState = n.disk.snap.Metadata.ConfState
-	n.state = 0
+	n.machine = machine{applied: n.disk.snap.Metadata.Index, confState: n.disk.snap.Metadata.ConfState}
 	if n.applied > 0 {
 		n.state = decodeState(n.disk.snap.Data)
 	}
+	if n.kept.applied > n.applied {
+		n.machine = n.kept
+	}
 	p := &s.plan
 	c := &raft.Config{
-		ID: n.id, ElectionTick: 10, HeartbeatTick: 1 + s.rng.IntN(3), Storage: n.storage,
+		ID: n.id, ElectionTick: 10, HeartbeatTick: 1 + s.rng.IntN(3),
+		Storage: storage{MemoryStorage: n.storage, s: s, conf: n.confState}, Applied: n.applied,
 		AsyncStorageWrites: p.async, PreVote: p.preVote, CheckQuorum: p.checkQuorum,
 		StepDownOnRemoval: p.stepDown, DisableProposalForwarding: p.noForward,
+		DisableConfChangeValidation: p.trusting, MaxInflightBytes: p.flying,
 		MaxSizePerMsg: p.maxMsg, MaxCommittedSizePerReady: p.maxApply,
 		MaxUncommittedEntriesSize: p.maxPending, MaxInflightMsgs: p.inflight,
 		Logger: silent, Rand: rand.New(rand.NewPCG(s.seed, s.rng.Uint64())),
@@ -87,7 +98,39 @@ func (s *sim) start(n *node) {
 	}
 	n.ready, n.stage, n.appends, n.applies, n.taken = nil, 0, nil, nil, nil
 	n.reports, n.unreachable = nil, nil
+	if p.bootstrap && n.id <= uint64(p.nodes) && n.disk.last() == 0 {
+		must(raw.Bootstrap(s.founders()))
+	}
 	s.judge.started(n)
+}
+
+// founders are the members that a group begins with.
+func (s *sim) founders() []raft.Peer {
+	peers := make([]raft.Peer, s.plan.nodes)
+	for i := range peers {
+		peers[i].ID = uint64(i + 1)
+	}
+	return peers
+}
+
+// storage is what a node reads from: memory, whose snapshot is not always there to be
+// read, and the configuration that belongs to what is applied.
+type storage struct {
+	*raft.MemoryStorage
+	s    *sim
+	conf pb.ConfState
+}
+
+func (st storage) InitialState() (pb.HardState, pb.ConfState, error) {
+	hard, _, err := st.MemoryStorage.InitialState()
+	return hard, st.conf, err
+}
+
+func (st storage) Snapshot() (pb.Snapshot, error) {
+	if !st.s.healed && st.s.chance(0.1) {
+		return pb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return st.MemoryStorage.Snapshot()
 }
 
 // crash stops a node.
@@ -295,12 +338,18 @@ func (s *sim) apply(n *node, entries []pb.Entry) {
 		}
 		s.judge.applied(n)
 	}
+	// Not beyond the commit index that a crash leaves: Raft would not start from there.
+	if s.plan.keeps && n.applied <= n.disk.synced.Commit && s.chance(0.5) {
+		n.kept = n.machine
+	}
 }
 
 // applyChange applies a change of the membership, unless it would leave no voter:
 // that much is up to the user.
 func (s *sim) applyChange(n *node, e *pb.Entry) {
-	s.result.Changes++
+	if !s.plan.bootstrap || e.Index > uint64(s.plan.nodes) {
+		s.result.Changes++
+	}
 	var change pb.ConfChangeI
 	var v1 pb.ConfChange
 	var v2 pb.ConfChangeV2

@@ -101,10 +101,14 @@ type plan struct {
 	lease       bool
 	stepDown    bool
 	noForward   bool
+	trusting    bool // nodes take any change of membership: operators see to it that it is valid
+	bootstrap   bool // the group begins with RawNode.Bootstrap
+	keeps       bool // state machines have disks of their own
 	maxMsg      uint64
 	maxApply    uint64
 	maxPending  uint64
 	inflight    int
+	flying      uint64  // how many bytes may be under way to a peer
 	drop        float64 // how many messages get lost
 	duplicate   float64
 	snapshots   float64 // how much of what operators do is to take one
@@ -203,7 +207,8 @@ func (s *sim) begin() {
 	s.plan = plan{
 		nodes: pick(s, 1, 2, 3, 3, 3, 3, 4, 5, 5, 7),
 		async: s.chance(0.5), preVote: s.chance(0.5), checkQuorum: s.chance(0.5),
-		stepDown: s.chance(0.5), noForward: s.chance(0.2),
+		stepDown: s.chance(0.5), noForward: s.chance(0.2), trusting: s.chance(0.2),
+		bootstrap: s.chance(0.3), keeps: s.chance(0.3) && s.Plant == PlantNothing,
 		maxMsg:     pick[uint64](s, 0, 64, 1024, 1<<20),
 		maxApply:   pick[uint64](s, 0, 40, 200, 1<<20),
 		maxPending: pick[uint64](s, 0, 100, 2000),
@@ -215,6 +220,9 @@ func (s *sim) begin() {
 		trouble:    pick(s, 3, 10, 10, 30),
 	}
 	s.plan.lease = s.plan.checkQuorum && s.chance(0.2)
+	if s.chance(0.3) {
+		s.plan.flying = s.plan.maxMsg + uint64(s.rng.IntN(200)+1)
+	}
 	segment, faults := pick[int64](s, 200, 1000, 8000), pick(s, 0, 0.001, 0.005, 0.03)
 	if files := s.chance(0.5); s.Disk == DiskFiles || s.Disk == DiskBySeed && files {
 		s.plan.segment = segment
@@ -228,13 +236,18 @@ func (s *sim) begin() {
 	for i := range voters {
 		voters[i] = uint64(i + 1)
 	}
-	// All begin with a snapshot of nothing that names the voters.
+	// All begin with a snapshot of nothing that names the voters, or with entries that
+	// add them.
 	founding := pb.Snapshot{
 		Data:     encodeState(0),
 		Metadata: pb.SnapshotMetadata{Index: 1, Term: 1, ConfState: pb.ConfState{Voters: voters}},
 	}
 	for range voters {
-		s.found(s.addNode(), founding)
+		if n := s.addNode(); s.plan.bootstrap {
+			s.start(n)
+		} else {
+			s.found(n, founding)
+		}
 	}
 	s.plan.faults = faults
 }

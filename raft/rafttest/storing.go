@@ -66,9 +66,7 @@ func (s *sim) restore(n *node, snapshot *pb.Snapshot) bool {
 			return false
 		}
 	}
-	n.applied = snapshot.Metadata.Index
-	n.state = decodeState(data)
-	n.confState = snapshot.Metadata.ConfState
+	n.machine = machine{snapshot.Metadata.Index, decodeState(data), snapshot.Metadata.ConfState}
 	s.judge.applied(n)
 	return true
 }
