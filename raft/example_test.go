@@ -21,57 +21,64 @@ func config(id uint64, storage raft.Storage) *raft.Config {
 	}
 }
 
-// A cluster of three in one goroutine: each Ready is stored, sent and applied, in
-// this order, and then acknowledged.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// A cluster of three in one goroutine. Each Ready is stored, sent and applied, in this
+// order, and then acknowledged. (What changes the membership is applied by
+// ApplyConfChange: see the example of Node.)
 func ExampleRawNode() {
 	peers := []raft.Peer{{ID: 1}, {ID: 2}, {ID: 3}}
-	nodes := map[uint64]*raft.RawNode{}
-	storage := map[uint64]*raft.MemoryStorage{}
+	nodes, disks := map[uint64]*raft.RawNode{}, map[uint64]*raft.MemoryStorage{}
 	for _, p := range peers {
-		storage[p.ID] = raft.NewMemoryStorage()
-		nodes[p.ID], _ = raft.NewRawNode(config(p.ID, storage[p.ID]))
-		if err := nodes[p.ID].Bootstrap(peers); err != nil {
-			panic(err)
-		}
+		disks[p.ID] = raft.NewMemoryStorage()
+		nodes[p.ID], _ = raft.NewRawNode(config(p.ID, disks[p.ID])) // it panics instead
+		must(nodes[p.ID].Bootstrap(peers))
 	}
-
-	settle := func() {
-		for busy := true; busy; {
-			busy = false
-			for id, n := range nodes {
-				if !n.HasReady() {
-					continue
-				}
-				busy = true
+	handleReadys := func() (did bool) {
+		for id, n := range nodes {
+			for ; n.HasReady(); did = true {
 				rd := n.Ready()
-				storage[id].Append(rd.Entries) // and to disk
-				storage[id].SetHardState(rd.HardState)
+				must(disks[id].Append(rd.Entries))
+				if !raft.IsEmptyHardState(rd.HardState) {
+					must(disks[id].SetHardState(rd.HardState))
+				}
+				for _, m := range rd.Messages {
+					must(nodes[m.To].Step(m))
+				}
 				for _, e := range rd.CommittedEntries {
 					if e.Type == raftpb.EntryNormal && len(e.Data) > 0 && id == 3 {
 						fmt.Printf("node 3 applies %s\n", e.Data)
 					}
 				}
-				for _, m := range rd.Messages {
-					nodes[m.To].Step(m)
-				}
 				n.Advance(rd)
 			}
 		}
+		return did
 	}
+	settle := func() {
+		for handleReadys() {
+		}
+	}
+
 	settle()
-	nodes[1].Campaign()
+	must(nodes[1].Campaign())
 	settle()
-	nodes[1].Propose([]byte("hello"))
+	must(nodes[1].Propose([]byte("hello")))
 	settle()
 	// Output: node 3 applies hello
 }
 
 // The loop around a Node: time, and what it wants done. Here it is the only member.
 func ExampleNode() {
-	storage := raft.NewMemoryStorage()
-	node := raft.StartNode(config(1, storage), []raft.Peer{{ID: 1}})
+	disk := raft.NewMemoryStorage()
+	node := raft.StartNode(config(1, disk), []raft.Peer{{ID: 1}})
 	defer node.Stop()
-	go node.Propose(context.Background(), []byte("hello")) // waits until there is a leader
+	proposed := make(chan error, 1)
+	go func() { proposed <- node.Propose(context.Background(), []byte("hello")) }() // waits for a leader
 
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -80,18 +87,19 @@ func ExampleNode() {
 		case <-ticker.C:
 			node.Tick()
 		case rd := <-node.Ready():
-			storage.Append(rd.Entries) // and to disk
-			storage.SetHardState(rd.HardState)
-			// Here rd.Messages would be sent.
+			must(disk.Append(rd.Entries))
+			if !raft.IsEmptyHardState(rd.HardState) {
+				must(disk.SetHardState(rd.HardState))
+			}
+			// Here rd.Messages would be sent, and rd.Snapshot stored before them.
 			for _, e := range rd.CommittedEntries {
 				switch {
 				case e.Type == raftpb.EntryConfChange:
 					var cc raftpb.ConfChange
-					if err := cc.Unmarshal(e.Data); err != nil {
-						panic(err)
-					}
+					must(cc.Unmarshal(e.Data))
 					node.ApplyConfChange(cc)
 				case len(e.Data) > 0:
+					must(<-proposed)
 					fmt.Printf("applied %s\n", e.Data)
 					return
 				}
@@ -105,26 +113,31 @@ func ExampleNode() {
 // A read at the only voter: once it has committed in its term, it may answer from
 // a state machine that has applied what the ReadState says.
 func ExampleRawNode_ReadIndex() {
-	storage := raft.NewMemoryStorage()
-	node, _ := raft.NewRawNode(config(1, storage))
-	if err := node.Bootstrap([]raft.Peer{{ID: 1}}); err != nil {
-		panic(err)
-	}
+	disk := raft.NewMemoryStorage()
+	node, _ := raft.NewRawNode(config(1, disk))
+	must(node.Bootstrap([]raft.Peer{{ID: 1}}))
+	applied := uint64(0)
 	settle := func() {
 		for node.HasReady() {
 			rd := node.Ready()
-			storage.Append(rd.Entries)
-			storage.SetHardState(rd.HardState)
-			for _, rs := range rd.ReadStates {
-				fmt.Printf("%s may be read at index %d\n", rs.RequestCtx, rs.Index)
+			must(disk.Append(rd.Entries))
+			if !raft.IsEmptyHardState(rd.HardState) {
+				must(disk.SetHardState(rd.HardState))
+			}
+			for _, e := range rd.CommittedEntries {
+				applied = e.Index
+			}
+			for _, rs := range rd.ReadStates { // one that is ahead of applied would wait
+				fmt.Printf("%s may be read at index %d, %d is applied\n", rs.RequestCtx, rs.Index, applied)
 			}
 			node.Advance(rd)
 		}
 	}
+
 	settle()
-	node.Campaign()
+	must(node.Campaign())
 	settle()
 	node.ReadIndex([]byte("x"))
 	settle()
-	// Output: x may be read at index 2
+	// Output: x may be read at index 2, 2 is applied
 }
