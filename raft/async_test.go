@@ -50,8 +50,8 @@ func TestAWordFromAnEarlierTermIsNotBelieved(t *testing.T) {
 	}
 }
 
-// An entry is handed out for applying when this node has it on disk, though a
-// quorum of others may have committed it before.
+// diss. §10.2.1: an entry is handed out for applying when this node has it on disk, though
+// a quorum of others may have committed it before.
 func TestApplyingWaitsForOurOwnDisk(t *testing.T) {
 	n := asyncNode(t, 1, 1)
 	mustStep(t, n, pb.Message{

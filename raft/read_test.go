@@ -170,7 +170,8 @@ func TestReadsAreConfirmedInOrder(t *testing.T) {
 	}
 }
 
-// A majority has to answer, each voter once; in a joint configuration of both halves.
+// diss. §6.4: a majority has to answer, each voter once; in a joint configuration of both
+// halves.
 func TestReadNeedsAQuorum(t *testing.T) {
 	g := newGroup(t, 5, nil)
 	g.elect(1)
@@ -227,9 +228,9 @@ func TestLeaseRead(t *testing.T) {
 	}
 }
 
-// A follower, or a learner, asks its leader in its own name and hands the answer to its
-// user; without a leader the read is lost, like a candidate's. Others' are passed on, and
-// what is malformed is ignored.
+// diss. §6.4: a follower, or a learner, asks its leader in its own name and hands the
+// answer to its user; without a leader the read is lost, like a candidate's. Others' are
+// passed on, and what is malformed is ignored.
 func TestReadAtAFollower(t *testing.T) {
 	for name, cs := range map[string]pb.ConfState{
 		"follower": {Voters: []uint64{1, 2, 3}}, "learner": {Voters: []uint64{2, 3}, Learners: []uint64{1}},

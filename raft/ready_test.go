@@ -220,8 +220,8 @@ func appended(prevTerm, prevIndex, term, commit uint64) pb.Message {
 	}
 }
 
-// What is handed out for applying is limited in encoded bytes, at least one entry at a
-// time; the rest comes next.
+// Figure 2, "commitIndex > lastApplied: apply": what is handed out for applying is limited
+// in encoded bytes, at least one entry at a time; the rest comes next.
 func TestAppliedInPortions(t *testing.T) {
 	entry := pb.Entry{Term: 1, Index: 1}
 	size := uint64(entry.Size())

@@ -121,6 +121,30 @@ func TestInflightsGrowAsNeeded(t *testing.T) {
 	}
 }
 
+// The ring may begin anywhere in its buffer when it has to grow: the oldest message is
+// still the first to go, with its bytes.
+func TestInflightsGrowInOrder(t *testing.T) {
+	for start := range uint64(8) {
+		in := NewInflights(20, 0)
+		next := uint64(1)
+		for ; next <= 8; next++ {
+			in.Add(next, next)
+		}
+		in.FreeLE(start)
+		for ; in.Count() < 9; next++ { // one more than there is room for
+			in.Add(next, next)
+		}
+		for index := start + 1; index < next; index++ {
+			if in.FreeLE(index); in.Count() != int(next-1-index) {
+				t.Fatalf("after %d were freed in front and it has grown: %d left behind %d, of %d", start, in.Count(), index, next-1)
+			}
+		}
+		if in.bytes != 0 {
+			t.Errorf("%d bytes left", in.bytes)
+		}
+	}
+}
+
 // window is what Inflights should be: a list.
 type window struct {
 	size     int
