@@ -89,6 +89,8 @@ func (l *raftLog) slice(lo, hi, maxSize uint64) ([]pb.Entry, error) {
 		return nil, err
 	case err != nil:
 		panic(fmt.Sprintf("raft: read entries [%d, %d): %v", lo, cut, err))
+	case len(stored) == 0: // whoever reads page by page would never come to an end
+		panic(fmt.Sprintf("raft: read entries [%d, %d): storage gave none, and no error", lo, cut))
 	}
 	if cut == hi || uint64(len(stored)) < cut-lo { // all, or storage has cut it to size
 		return stored, nil

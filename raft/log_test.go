@@ -75,10 +75,25 @@ func TestReadingAcrossStorageAndTail(t *testing.T) {
 	}
 }
 
-// brokenStorage fails in one method.
+// brokenStorage fails in the methods for which it has an error.
 type brokenStorage struct {
 	*MemoryStorage
-	entries, term, snapshot error
+	state, first, last, entries, term, snapshot error
+}
+
+func (s *brokenStorage) InitialState() (pb.HardState, pb.ConfState, error) {
+	hs, cs, err := s.MemoryStorage.InitialState()
+	return hs, cs, errors.Join(s.state, err)
+}
+
+func (s *brokenStorage) FirstIndex() (uint64, error) {
+	index, err := s.MemoryStorage.FirstIndex()
+	return index, errors.Join(s.first, err)
+}
+
+func (s *brokenStorage) LastIndex() (uint64, error) {
+	index, err := s.MemoryStorage.LastIndex()
+	return index, errors.Join(s.last, err)
 }
 
 func (s *brokenStorage) Entries(lo, hi, maxSize uint64) ([]pb.Entry, error) {
@@ -121,6 +136,33 @@ func TestStorageThatFailsPanics(t *testing.T) {
 	mustPanic(t, "a term that cannot be read", func() { l.term(2) })
 	s.entries = broken
 	mustPanic(t, "entries that cannot be read", func() { l.entries(1, noLimit) })
+	s.first = broken
+	mustPanic(t, "a first index that cannot be read", func() { l.firstIndex() })
+}
+
+// Entries that are to be applied must be there: who compacts them before has lost them.
+func TestAppliedEntriesMustBeThere(t *testing.T) {
+	s := &brokenStorage{MemoryStorage: storedFrom(t, entryID{}, 1, 1, 1)}
+	l := newLog(s, noLimit, silent)
+	l.commitTo(2)
+	s.entries = ErrCompacted
+	mustPanic(t, "compacted, and not applied", func() { l.nextCommitted(true) })
+}
+
+// emptyStorage has entries by its indexes, and gives none.
+type emptyStorage struct{ *MemoryStorage }
+
+func (emptyStorage) Entries(_, _, _ uint64) ([]pb.Entry, error) { return nil, nil }
+
+// However low the limit, a storage gives one entry. Without any, and without an error,
+// the log could not be read to its end.
+func TestStorageThatGivesNothingPanics(t *testing.T) {
+	l := newLog(emptyStorage{storedFrom(t, entryID{}, 1, 1)}, noLimit, silent)
+	mustPanic(t, "no entries", func() {
+		if err := l.scan(1, 3, func([]pb.Entry) bool { return false }); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // §5.3: the commit index only rises, and never beyond the log: what a leader says we

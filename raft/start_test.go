@@ -5,6 +5,7 @@
 package raft
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -133,6 +134,28 @@ func TestContradictoryStoragePanics(t *testing.T) {
 	}
 }
 
+// A storage that cannot be read does not say what this node has promised: it does not
+// start, nor become the member of a new group.
+func TestUnreadableStoragePanics(t *testing.T) {
+	broken := errors.New("disk on fire")
+	for name, s := range map[string]*brokenStorage{
+		"the initial state":     {state: broken},
+		"the first index":       {first: broken},
+		"the last index":        {last: broken},
+		"the last entry's term": {term: broken},
+	} {
+		s.MemoryStorage = stored(t, pb.HardState{Term: 1, Commit: 1}, 1)
+		mustPanic(t, name, func() { restart(t, s.MemoryStorage, func(c *Config) { c.Storage = s }) })
+	}
+
+	s := &brokenStorage{MemoryStorage: NewMemoryStorage()}
+	n := restart(t, s.MemoryStorage, func(c *Config) { c.Storage = s })
+	s.last = broken
+	if err := n.Bootstrap([]Peer{{ID: 1}}); !errors.Is(err, broken) || n.HasReady() {
+		t.Errorf("Bootstrap: %v", err)
+	}
+}
+
 // The configuration is the storage's, joint or with learners as it may be; changes in
 // the log between the snapshot and what was applied are the user's to have in it.
 func TestConfigurationComesFromStorage(t *testing.T) {
@@ -165,6 +188,9 @@ func TestBootstrap(t *testing.T) {
 	}
 	if st := n.Status(); st.Config.String() != "voters=(1 2)" || st.Applied != 0 {
 		t.Errorf("configuration %v, applied %d", st.Config, st.Applied)
+	}
+	if err := n.Campaign(); err != nil || n.raft.role != StateFollower { // they are changes to apply, like any
+		t.Errorf("campaigning at once: %v, %v", n.raft.role, err)
 	}
 
 	rd := n.Ready()
