@@ -176,6 +176,8 @@ func (n *node) Step(ctx context.Context, m pb.Message) error {
 	switch {
 	case IsLocalMsg(m.Type) && !IsLocalMsgTarget(m.From):
 		return nil
+	case m.Type == pb.MsgProp && len(m.Entries) == 0: // a leader would stop over it
+		return nil
 	case m.Type == pb.MsgProp:
 		p := n.proposals.Get().(*proposal)
 		p.entries = m.Entries

@@ -158,6 +158,30 @@ func TestDroppedProposalsOfANode(t *testing.T) {
 	})
 }
 
+// A peer that proposes nothing does not stop a node, whether it comes alone or among
+// others that are too much together.
+func TestProposalOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, s := ledNode(t, func(c *Config) { c.MaxUncommittedEntriesSize = 1 })
+		defer n.Stop()
+		nothing := pb.Message{Type: pb.MsgProp, From: 2, To: 1}
+		mustStepNode(t, n, nothing)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { mustStepNode(t, n, nothing) })
+			wg.Go(func() {
+				if err := n.Propose(t.Context(), []byte("xx")); err != nil && !errors.Is(err, ErrProposalDropped) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if committed := doReadys(t, n, s); len(committed) != 1 || string(committed[0].Data) != "xx" {
+			t.Errorf("committed %v", committed)
+		}
+	})
+}
+
 // A proposal that a peer forwarded is forwarded, if need be, in this node's name.
 func TestForwardedProposalsAreOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -252,6 +276,26 @@ func TestWithdrawnProposal(t *testing.T) {
 		}
 		if err := <-kept; err != nil || fmt.Sprint(applied) != "[kept]" {
 			t.Errorf("kept: %v; applied %v", err, applied)
+		}
+	})
+}
+
+// One that is withdrawn may leave the loop awake with nothing to do.
+func TestWithdrawnProposalAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := storageWith(1)
+		n := RestartNode(testConfig(1, s))
+		defer n.Stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if err := n.Propose(ctx, []byte("withdrawn")); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := n.Campaign(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if committed := doReadys(t, n, s); len(committed) != 1 || committed[0].Data != nil {
+			t.Errorf("committed %v, want the leader's own entry", committed)
 		}
 	})
 }

@@ -121,8 +121,7 @@ func (n *node) propose() {
 	for _, p := range n.batch {
 		n.entries = append(n.entries, p.entries...)
 	}
-	if len(n.entries) == 0 { // they were withdrawn
-		n.answer(nil)
+	if len(n.batch) == 0 { // they were withdrawn
 		return
 	}
 	if n.forward(n.entries) {
