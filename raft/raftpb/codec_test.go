@@ -108,6 +108,8 @@ var encodings = []struct {
 		&ConfChange{ID: 9, Type: ConfChangeAddLearnerNode, NodeID: 3, Context: []byte("z")},
 		"08091003180322017a",
 	},
+	{"ConfChange, zero", &ConfChange{}, "080010001800"},
+	{"ConfChangeSingle, zero", &ConfChangeSingle{}, "08001000"},
 	{"ConfChangeSingle", &ConfChangeSingle{Type: ConfChangeRemoveNode, NodeID: 2}, "08011002"},
 	{"ConfChangeV2, zero", &ConfChangeV2{}, "0800"},
 	{

@@ -37,8 +37,33 @@ func TestEnumNames(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if MsgForgetLeader != 23 || ConfChangeAddLearnerNode != 3 || ConfChangeTransitionJointExplicit != 2 {
-		t.Error("constants have moved: their numbers are what is stored and sent")
+}
+
+// The numbers of enums are what is stored and sent: they stay what they are.
+func TestEnumNumbers(t *testing.T) {
+	entries := []EntryType{EntryNormal, EntryConfChange, EntryConfChangeV2}
+	changes := []ConfChangeType{ConfChangeAddNode, ConfChangeRemoveNode, ConfChangeUpdateNode, ConfChangeAddLearnerNode}
+	transitions := []ConfChangeTransition{
+		ConfChangeTransitionAuto, ConfChangeTransitionJointImplicit, ConfChangeTransitionJointExplicit,
+	}
+	messages := []MessageType{
+		MsgHup, MsgBeat, MsgProp, MsgApp, MsgAppResp, MsgVote, MsgVoteResp, MsgSnap, MsgHeartbeat, MsgHeartbeatResp,
+		MsgUnreachable, MsgSnapStatus, MsgCheckQuorum, MsgTransferLeader, MsgTimeoutNow, MsgReadIndex, MsgReadIndexResp,
+		MsgPreVote, MsgPreVoteResp, MsgStorageAppend, MsgStorageAppendResp, MsgStorageApply, MsgStorageApplyResp, MsgForgetLeader,
+	}
+	wantNumbers(t, entries)
+	wantNumbers(t, changes)
+	wantNumbers(t, transitions)
+	wantNumbers(t, messages)
+}
+
+// wantNumbers fails the test unless the constants count from 0 on.
+func wantNumbers[E ~int32](t *testing.T, constants []E) {
+	t.Helper()
+	for i, c := range constants {
+		if int(c) != i {
+			t.Errorf("%v is %d, want %d", c, c, i)
+		}
 	}
 }
 
