@@ -127,6 +127,20 @@ func TestOnlyVotersCampaign(t *testing.T) {
 	}
 }
 
+// §6: a voter of the old half alone votes until the joint configuration is left, even if it
+// is to be a learner then. Until then it may lead, too.
+func TestVotersOfTheOldHalfCampaign(t *testing.T) {
+	s := NewMemoryStorage()
+	s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{2, 3}, VotersOutgoing: []uint64{1, 2}, LearnersNext: []uint64{1}}
+	n := restart(t, s, nil)
+	for range 20 {
+		n.Tick()
+	}
+	if n.raft.role != StateCandidate {
+		t.Errorf("it is %v", n.raft.role)
+	}
+}
+
 // diss. §4.1: who has a change of membership to apply does not campaign.
 func TestNoCampaignWithAnUnappliedChange(t *testing.T) {
 	s := storageWith(1, 2, 3)
@@ -299,7 +313,7 @@ func TestTransferElection(t *testing.T) {
 				t.Errorf("%s with context %q", DescribeMessage(m, nil), m.Context)
 			}
 		}
-		// Whoever campaigns already, or leads, does not begin again.
+		// Whoever campaigns or polls already, or leads, does not begin again.
 		n.step(t, pb.Message{Type: pb.MsgTimeoutNow, From: 2, To: 1, Term: 2})
 		if n.raft.Term != 2 {
 			t.Errorf("a candidate began term %d", n.raft.Term)
@@ -310,9 +324,19 @@ func TestTransferElection(t *testing.T) {
 			t.Errorf("a leader became %v in term %d", n.raft.role, n.raft.Term)
 		}
 	}
+	c := testConfig(1, nil)
+	c.PreVote = true
+	n := nodeOf(t, 1, c, 1, 0, 1)
+	if err := n.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	if sent := n.step(t, pb.Message{Type: pb.MsgTimeoutNow, From: 2, To: 1, Term: 1}); n.raft.role != StatePreCandidate || len(sent) > 0 {
+		t.Errorf("a pre-candidate became %v, %s", n.raft.role, lines(sent))
+	}
 	s := NewMemoryStorage()
 	s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{2}, Learners: []uint64{1}}
-	n := restart(t, s, nil)
+	n = restart(t, s, nil)
 	n.step(t, pb.Message{Type: pb.MsgTimeoutNow, From: 2, To: 1, Term: 1})
 	if n.raft.role != StateFollower || n.raft.Term != 1 {
 		t.Errorf("a learner became %v in term %d", n.raft.role, n.raft.Term)

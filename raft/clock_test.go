@@ -85,6 +85,20 @@ func TestTimeoutCampaigns(t *testing.T) {
 	if n.raft.role != StateCandidate || n.raft.Term < 3 {
 		t.Errorf("%v in term %d", n.raft.role, n.raft.Term)
 	}
+
+	s := NewMemoryStorage()
+	s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{2}, Learners: []uint64{1}}
+	learner := restart(t, s, nil)
+	for range 30 {
+		learner.Tick()
+	}
+	if learner.raft.role != StateFollower || learner.raft.electionElapsed != 30 {
+		t.Errorf("a learner is %v after %d ticks of 30", learner.raft.role, learner.raft.electionElapsed)
+	}
+	learner.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 1})
+	if learner.Tick(); learner.raft.role != StateCandidate {
+		t.Errorf("promoted, its timeout over: %v", learner.raft.role)
+	}
 }
 
 // A node that is put to sleep counts time and does nothing; it campaigns with the first

@@ -45,6 +45,18 @@ func TestCommitRule(t *testing.T) {
 	if c := n.raft.log.committed; c != 4 {
 		t.Errorf("stored and on a majority, commit is %d", c)
 	}
+
+	// diss. §10.2.1: the others may commit an entry that the leader has yet to store.
+	if err := n.Propose([]byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	n.Ready()
+	for _, from := range []uint64{2, 3} {
+		mustStep(t, n, acked(from, 2, 5))
+	}
+	if c := n.raft.log.committed; c != 5 {
+		t.Errorf("on a majority without the leader, commit is %d", c)
+	}
 }
 
 // diss. §4.2.1: learners count in no quorum.

@@ -78,13 +78,27 @@ func (g *group) process(id uint64) (did bool) {
 		did = true
 		g.processOne(n)
 	}
+	if n != nil {
+		n.wantNothing(g.t)
+	}
 	return did
+}
+
+// wantNothing fails the test if a Ready would have something in spite of HasReady.
+func (n *member) wantNothing(t testing.TB) {
+	t.Helper()
+	if text := DescribeReady(n.readyWithoutAccept(), nil); text != "<empty Ready>" {
+		t.Fatalf("HasReady knew nothing of %s", text)
+	}
 }
 
 // processOne does what one Ready says, in the order it demands, and describes it.
 func (g *group) processOne(n *member) string {
 	rd := n.Ready()
 	text := DescribeReady(rd, nil)
+	if text == "<empty Ready>" {
+		g.t.Fatal("HasReady promised what Ready has not")
+	}
 	if !IsEmptySnap(rd.Snapshot) {
 		if err := n.storage.ApplySnapshot(rd.Snapshot); err != nil {
 			g.t.Fatal(err)
@@ -198,6 +212,7 @@ func (n *member) drain(t testing.TB) []pb.Message {
 	for n.HasReady() {
 		g.processOne(n)
 	}
+	n.wantNothing(t)
 	return g.sent
 }
 
@@ -224,6 +239,9 @@ func (n *member) lead(t testing.TB) {
 		t.Fatal(err)
 	}
 	n.drain(t)
+	if n.raft.role == StatePreCandidate {
+		n.step(t, pb.Message{Type: pb.MsgPreVoteResp, From: 2, To: 1, Term: n.raft.Term + 1})
+	}
 	n.step(t, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: n.raft.Term})
 	if n.raft.role != StateLeader {
 		t.Fatalf("node 1 is %v", n.raft.role)

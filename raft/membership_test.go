@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/tracker"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -38,6 +39,20 @@ func TestOneChangeAtATime(t *testing.T) {
 	n.step(t, pb.Message{Type: pb.MsgAppResp, From: 2, To: 1, Term: 2, Index: n.raft.log.lastIndex()})
 	if got := change(5); got != pb.EntryConfChange {
 		t.Errorf("with the change applied: %v", got)
+	}
+}
+
+// A new leader that has applied all that its log held need not wait for its own first
+// entry: a change has no effect before that is committed, too.
+func TestNewLeaderWithNothingPending(t *testing.T) {
+	n := nodeWith(t, 1, 1, 1)
+	n.lead(t) // entry 2 is not committed
+	if err := n.ProposeConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4}); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	if got := n.entryAt(3).Type; got != pb.EntryConfChange {
+		t.Errorf("it became %v", got)
 	}
 }
 
@@ -192,6 +207,20 @@ func TestRefusedChanges(t *testing.T) {
 				if e.Type != want || want == pb.EntryNormal && e.Data != nil {
 					t.Errorf("%s, validation off %t: entry %d is %v", tt.name, disabled, i, e)
 				}
+			}
+		}
+	}
+}
+
+// A change that cannot be read could not be applied either: no validation lets it in, and a
+// leader does not stop over what a peer forwards.
+func TestUnreadableChangeIsRefused(t *testing.T) {
+	for _, disabled := range []bool{false, true} {
+		for _, kind := range []pb.EntryType{pb.EntryConfChange, pb.EntryConfChangeV2} {
+			n := leaderOf(t, func(c *Config) { c.DisableConfChangeValidation = disabled })
+			n.step(t, pb.Message{Type: pb.MsgProp, From: 2, To: 1, Entries: []pb.Entry{{Type: kind, Data: []byte("no change")}}})
+			if e := n.entryAt(3); e.Type != pb.EntryNormal || e.Data != nil {
+				t.Errorf("%v, validation off %t: appended as %v", kind, disabled, e)
 			}
 		}
 	}
@@ -352,6 +381,24 @@ func TestConsequencesOfAChange(t *testing.T) {
 	}
 }
 
+// diss. §4.2.1: a learner is promoted because it has caught up: what is known of it stays
+// known, and so it does when it is demoted.
+func TestRecordSurvivesPromotion(t *testing.T) {
+	n := leaderOf(t, nil)
+	for _, change := range []pb.ConfChangeType{pb.ConfChangeAddLearnerNode, pb.ConfChangeAddNode} {
+		n.ApplyConfChange(pb.ConfChange{Type: change, NodeID: 2})
+		n.ApplyConfChange(v2(pb.ConfChangeTransitionJointExplicit, "l3"))
+		n.ApplyConfChange(pb.ConfChangeV2{})
+		n.ApplyConfChange(v2(pb.ConfChangeTransitionAuto, "v3"))
+		if pr := n.raft.trk.Progress[2]; pr.Match != 2 || pr.State != tracker.StateReplicate || pr.IsLearner != (change == pb.ConfChangeAddLearnerNode) {
+			t.Errorf("after %v: %v", change, pr)
+		}
+		if pr := n.raft.trk.Progress[3]; pr.IsLearner || !pr.MsgAppFlowPaused {
+			t.Errorf("its probe was forgotten: %v", pr)
+		}
+	}
+}
+
 // diss. §4.2.2: a leader that is removed or demoted leads on without counting itself,
 // until what removes it is committed by the others; or becomes a follower at once, in
 // the same term, if it was told to.
@@ -388,7 +435,25 @@ func TestLeaderThatIsNoVoter(t *testing.T) {
 // §6: who is removed is not told. It may campaign until it has applied its removal, and
 // not afterwards.
 func TestRemovedFollower(t *testing.T) {
-	n := nodeWith(t, 1, 0, 1)
+	n := leaderOf(t, nil)
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 3})
+	n.drain(t)
+	n.Tick()
+	if sent := n.propose(t, 3, "x"); len(sent) > 0 {
+		t.Errorf("the leader still sends it %s", lines(sent))
+	}
+
+	kind, data := marshalled(t, pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 1})
+	n = nodeWith(t, 1, 0, 1)
+	n.step(t, pb.Message{
+		Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: 1, LogTerm: 1,
+		Entries: []pb.Entry{{Term: 1, Index: 2, Type: kind, Data: data}},
+	})
+	if err := n.Campaign(); err != nil || n.raft.role != StateCandidate {
+		t.Errorf("its removal not committed, it is %v, %v", n.raft.role, err)
+	}
+
+	n = nodeWith(t, 1, 0, 1)
 	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 1})
 	for range 100 {
 		n.Tick()

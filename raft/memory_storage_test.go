@@ -9,7 +9,9 @@ package raft
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
 )
@@ -108,6 +110,50 @@ func TestEmptyStorage(t *testing.T) {
 	if err != nil || !IsEmptyHardState(hs) || len(cs.Voters) != 0 {
 		t.Errorf("state %v, configuration %v, %v", hs, cs, err)
 	}
+}
+
+// Every method waits for the mutex, which a user may hold over several steps; but for
+// InitialState, which is called before there is anybody to wait for.
+func TestStorageLocks(t *testing.T) {
+	var wg sync.WaitGroup
+	done := make(chan string, 11)
+	unlock := make(chan bool)
+	for name, call := range map[string]func(*MemoryStorage) error{
+		"InitialState":   func(s *MemoryStorage) error { _, _, err := s.InitialState(); return err },
+		"SetHardState":   func(s *MemoryStorage) error { return s.SetHardState(pb.HardState{Term: 1}) },
+		"Entries":        func(s *MemoryStorage) error { _, err := s.Entries(1, 2, noLimit); return err },
+		"Term":           func(s *MemoryStorage) error { _, err := s.Term(3); return err },
+		"LastIndex":      func(s *MemoryStorage) error { _, err := s.LastIndex(); return err },
+		"FirstIndex":     func(s *MemoryStorage) error { _, err := s.FirstIndex(); return err },
+		"Snapshot":       func(s *MemoryStorage) error { _, err := s.Snapshot(); return err },
+		"ApplySnapshot":  func(s *MemoryStorage) error { return s.ApplySnapshot(snapshotAt(1, 1, 1)) },
+		"CreateSnapshot": func(s *MemoryStorage) error { _, err := s.CreateSnapshot(2, nil, nil); return err },
+		"Compact":        func(s *MemoryStorage) error { return s.Compact(1) },
+		"Append":         func(s *MemoryStorage) error { return s.Append(entriesFrom(4, 3)) },
+	} {
+		s := storedFrom(t, entryID{}, 1, 2, 3)
+		s.Lock()
+		go func() {
+			<-unlock
+			s.Unlock()
+		}()
+		wg.Go(func() {
+			if err := call(s); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			done <- name
+		})
+	}
+	if first := <-done; first != "InitialState" {
+		t.Errorf("%s does not wait", first)
+	}
+	select {
+	case next := <-done:
+		t.Errorf("%s does not wait", next)
+	case <-time.After(20 * time.Millisecond): // long enough for one that does not, mostly
+	}
+	close(unlock)
+	wg.Wait()
 }
 
 // Entries are cut to a size counted in encoded bytes, but one is always given.

@@ -124,18 +124,68 @@ func TestStepIgnoresWhatNoPeerMaySay(t *testing.T) {
 		n := RestartNode(testConfig(1, storageWith(1, 2, 3)))
 		defer n.Stop()
 		ctx := t.Context()
-		for _, m := range []pb.Message{
-			{Type: pb.MsgHup, From: 2},
-			{Type: pb.MsgCheckQuorum, From: 2},
-			{Type: pb.MsgAppResp, From: 9, Term: 5},
-			{Type: pb.MsgPreVoteResp, From: 9, Term: 5, Reject: true},
-		} {
-			if err := n.Step(ctx, m); err != nil {
-				t.Errorf("%v: %v", m.Type, err)
+		for mt := pb.MsgHup; mt <= pb.MsgForgetLeader; mt++ {
+			var from uint64
+			switch {
+			case IsLocalMsg(mt):
+				from = 2
+			case IsResponseMsg(mt):
+				from = 9
+			default:
+				continue
+			}
+			if err := n.Step(ctx, pb.Message{Type: mt, From: from, Term: 5, Reject: true}); err != nil {
+				t.Errorf("%v: %v", mt, err)
 			}
 		}
 		if st := n.Status(); st.Term != 0 || st.RaftState != StateFollower {
 			t.Errorf("status %v", st)
+		}
+		if rd, ok := offered(t, n, NewMemoryStorage()); ok {
+			t.Errorf("%s", DescribeReady(rd, nil))
+		}
+	})
+}
+
+// With asynchronous writes a Ready follows the other without Advance; what the threads
+// have done comes back through Step.
+func TestNodeWithAsynchronousWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := storageWith(1, 2, 3)
+		c := testConfig(1, s)
+		c.AsyncStorageWrites = true
+		n := RestartNode(c)
+		defer n.Stop()
+		var answers []pb.Message
+		for index := range uint64(2) {
+			mustStepNode(t, n, pb.Message{
+				Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: index, LogTerm: min(index, 1), Commit: 2, Entries: entriesFrom(index+1, 1),
+			})
+			rd := <-n.Ready()
+			m := one(t, rd.Messages)
+			if m.To != LocalAppendThread || len(rd.CommittedEntries) > 0 {
+				t.Fatalf("%s", DescribeReady(rd, nil))
+			}
+			if err := s.Append(m.Entries); err != nil {
+				t.Fatal(err)
+			}
+			answers = append(answers, m.Responses...)
+		}
+		for _, m := range answers {
+			if m.To == 1 {
+				mustStepNode(t, n, m)
+			}
+		}
+		m := one(t, (<-n.Ready()).Messages)
+		if m.To != LocalApplyThread || len(m.Entries) != 2 {
+			t.Fatalf("%s", DescribeMessage(m, nil))
+		}
+		if applied := n.Status().Applied; applied != 0 {
+			t.Errorf("applied %d before the state machine said so", applied)
+		}
+		mustStepNode(t, n, m.Responses[0])
+		if applied := n.Status().Applied; applied != 2 {
+			t.Errorf("applied %d", applied)
 		}
 	})
 }

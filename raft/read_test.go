@@ -273,6 +273,20 @@ func TestReadAtAFollower(t *testing.T) {
 	}
 }
 
+// A read without a context is answered like any; its heartbeats carry one of ours.
+func TestReadWithoutAContext(t *testing.T) {
+	n := leaderOf(t, nil)
+	n.ReadIndex(nil)
+	m := messagesTo(2, n.drain(t))[0]
+	if len(m.Context) == 0 {
+		t.Fatal("answers to its heartbeats cannot be told from others")
+	}
+	n.step(t, beat(2, 2, string(m.Context)))
+	if len(n.reads) != 1 || n.reads[0].Index != 2 || n.reads[0].RequestCtx != nil {
+		t.Errorf("answered %v", n.reads)
+	}
+}
+
 // The leader answers a follower's read by message, when it has confirmed it.
 func TestReadOfAFollower(t *testing.T) {
 	n := leaderOf(t, nil)

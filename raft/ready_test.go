@@ -220,6 +220,37 @@ func appended(prevTerm, prevIndex, term, commit uint64) pb.Message {
 	}
 }
 
+// What Advance does has an order: our own acknowledgement first, so that what the applied
+// entries set off already knows what is committed. Here that is leaving a joint
+// configuration.
+func TestAdvanceHearsOurAcknowledgementFirst(t *testing.T) {
+	s := NewMemoryStorage()
+	s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{1}, Learners: []uint64{2}}
+	n := restart(t, s, nil)
+	if err := n.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.drain(t)
+	n.step(t, acked(2, 1, 1))
+	joint := v2(pb.ConfChangeTransitionJointImplicit, "l3")
+	if err := n.ProposeConfChange(joint); err != nil {
+		t.Fatal(err)
+	}
+	n.do(t, n.Ready()) // it is committed, and next to be applied
+	if err := n.Propose([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready()
+	n.ApplyConfChange(joint)
+	n.do(t, rd)
+	want := `1->2 MsgApp Term:1 Log:1/3 Commit:3
+1->2 MsgApp Term:1 Log:1/3 Commit:3 Entries:[1/4 EntryConfChangeV2]
+`
+	if diff := cmp.Diff(want, lines(messagesTo(2, n.Ready().Messages))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Figure 2, "commitIndex > lastApplied: apply": what is handed out for applying is limited
 // in encoded bytes, at least one entry at a time; the rest comes next.
 func TestAppliedInPortions(t *testing.T) {

@@ -186,6 +186,20 @@ func TestAppendsAreCutToSize(t *testing.T) {
 	}
 }
 
+// Figure 2, AppendEntries: leaderCommit is the leader's whole commit index, however little
+// of the log the append brings; the follower takes of it what it can check.
+func TestAppendsTellTheWholeCommitIndex(t *testing.T) {
+	c := testConfig(1, nil)
+	c.MaxSizePerMsg = 0
+	n := nodeOf(t, 1, c, 1, 0, 1, 1, 1)
+	n.lead(t) // entry 4
+	n.step(t, acked(2, 2, 4))
+	want := "1->3 MsgApp Term:2 Log:0/0 Commit:4 Entries:[1/1 EntryNormal \"\"]\n"
+	if got := lines(n.step(t, refusal(3, 2, 3, 0, 0))); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // §5.2: heartbeats go to everybody, learners and those that a snapshot is under way to
 // included, and each may be told to commit only what it is known to hold.
 func TestHeartbeatsGoToAll(t *testing.T) {

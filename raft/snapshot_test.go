@@ -116,6 +116,10 @@ func TestLaggingPeerGetsASnapshot(t *testing.T) {
 	if m.Type != pb.MsgSnap || m.To != 3 || m.Snapshot.Metadata.Index != 3 || string(m.Snapshot.Data) != "state" || m.Term != 2 {
 		t.Fatalf("%s", lines(sent))
 	}
+	m.Snapshot.Data = nil // a user may send them in its own way
+	if s, err := n.storage.Snapshot(); err != nil || string(s.Data) != "state" {
+		t.Errorf("the storage's own lost its data, too: %v, %v", s, err)
+	}
 	pr := n.raft.trk.Progress[3]
 	if got, want := pr.String(), "StateSnapshot match=0 next=4 paused pendingSnap=3"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -139,6 +143,20 @@ func TestLaggingPeerGetsASnapshot(t *testing.T) {
 func TestNoSnapshotAtTheEdge(t *testing.T) {
 	n := lagging(t, nil)
 	if m := one(t, n.step(t, refusal(3, 2, 4, 1, 3))); m.Type != pb.MsgApp || m.Index != 3 || m.LogTerm != 1 || len(m.Entries) != 2 {
+		t.Errorf("%s", DescribeMessage(m, nil))
+	}
+}
+
+// Entries may be compacted just as they are to be sent, the term before them still known:
+// then a snapshot goes instead.
+func TestEntriesCompactedMeanwhile(t *testing.T) {
+	var broken *brokenStorage
+	n := lagging(t, func(s *MemoryStorage) Storage {
+		broken = &brokenStorage{MemoryStorage: s}
+		return broken
+	})
+	broken.entries = ErrCompacted
+	if m := one(t, n.step(t, refusal(3, 2, 4, 1, 3))); m.Type != pb.MsgSnap {
 		t.Errorf("%s", DescribeMessage(m, nil))
 	}
 }

@@ -56,6 +56,16 @@ func TestStatusOfLeaderAndFollower(t *testing.T) {
 	}
 }
 
+// A status shows who votes while a configuration is joint; that it is left automatically
+// it never shows, as in the library that this one stands in for.
+func TestStatusOfAJointConfiguration(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1)
+	n.ApplyConfChange(v2(pb.ConfChangeTransitionAuto, "v4 l3"))
+	if got, want := n.Status().Config.String(), "voters=(1 2 4)&&(1 2 3) learners_next=(3)"; got != want || !n.raft.trk.AutoLeave {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // A status is of one moment: nothing that is done with it reaches the node.
 func TestStatusSharesNothing(t *testing.T) {
 	g := newGroup(t, 3, nil)

@@ -56,8 +56,22 @@ func TestHigherTermMakesAFollower(t *testing.T) {
 	}
 }
 
+// §5.1, diss. §6.2: an answer of a higher term deposes a leader, its lease or not: whoever
+// is in that term cannot come back otherwise.
+func TestAnswersOfAHigherTermDeposeALeader(t *testing.T) {
+	for _, m := range []pb.Message{
+		{Type: pb.MsgAppResp}, {Type: pb.MsgHeartbeatResp}, {Type: pb.MsgVoteResp, Reject: true}, {Type: pb.MsgPreVoteResp, Reject: true},
+	} {
+		n := leaderOf(t, func(c *Config) { c.CheckQuorum, c.PreVote = true, true })
+		m.From, m.To, m.Term = 3, 1, 7
+		if n.step(t, m); n.raft.role != StateFollower || n.raft.Term != 7 || n.raft.lead != None {
+			t.Errorf("%v: %v of %d in term %d", m.Type, n.raft.role, n.raft.lead, n.raft.Term)
+		}
+	}
+}
+
 // Figure 2, candidates: "If AppendEntries RPC received from new leader: convert to
-// follower."
+// follower." And it does what the leader says.
 func TestCandidateGivesWayToALeader(t *testing.T) {
 	for _, preVote := range []bool{false, true} {
 		for _, mt := range []pb.MessageType{pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap} {
@@ -68,9 +82,9 @@ func TestCandidateGivesWayToALeader(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.drain(t)
-			n.step(t, pb.Message{Type: mt, From: 3, To: 1, Term: n.raft.Term, Index: 1, LogTerm: 1})
-			if n.raft.role != StateFollower || n.raft.lead != 3 {
-				t.Errorf("pre-vote %t, %v: %v of %d", preVote, mt, n.raft.role, n.raft.lead)
+			answer := one(t, n.step(t, pb.Message{Type: mt, From: 3, To: 1, Term: n.raft.Term, Index: 1, LogTerm: 1}))
+			if n.raft.role != StateFollower || n.raft.lead != 3 || answer.To != 3 || answer.Reject {
+				t.Errorf("pre-vote %t, %v: %v of %d, %s", preVote, mt, n.raft.role, n.raft.lead, DescribeMessage(answer, nil))
 			}
 		}
 	}
@@ -289,12 +303,16 @@ func TestForgetLeader(t *testing.T) {
 		t.Errorf("with leases: leader %d, %v", n.raft.lead, err)
 	}
 
-	n = nodeWith(t, 1, 0, 1)
-	if err := n.Campaign(); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.ForgetLeader(); err != nil || n.raft.role != StateCandidate {
-		t.Errorf("a candidate: %v, %v", n.raft.role, err)
+	for _, want := range []StateType{StateCandidate, StatePreCandidate} {
+		c := testConfig(1, nil)
+		c.PreVote = want == StatePreCandidate
+		n = nodeOf(t, 1, c, 1, 0, 1)
+		if err := n.Campaign(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.ForgetLeader(); err != nil || n.raft.role != want {
+			t.Errorf("%v: %v, %v", want, n.raft.role, err)
+		}
 	}
 	n = nodeWith(t, 1, 0, 1)
 	n.lead(t)

@@ -131,10 +131,12 @@ func TestStickyLeader(t *testing.T) {
 
 	n = nodeOf(t, 1, c, 1, 0, 1)
 	n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
-	for range 10 {
-		n.raft.electionElapsed++ // as ticks do, without campaigning
-	}
 	request.Context = nil
+	n.raft.electionElapsed = 9 // as after so many ticks
+	if sent := n.step(t, request); len(sent) > 0 {
+		t.Errorf("one tick before the end of the lease: %s", lines(sent))
+	}
+	n.raft.electionElapsed = 10
 	if m := one(t, n.step(t, request)); m.Reject {
 		t.Error("the lease did not end after an election timeout")
 	}
