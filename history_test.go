@@ -162,6 +162,8 @@ type registerClients struct {
 	t     *testing.T
 	urls  func() []string // of the nodes, as they are now
 	pause time.Duration   // of each client between two requests
+
+	readQuery string // goes behind what is read, if it is to be read in a special way
 }
 
 // run makes a number of clients do requests until ctx ends, and waits for them.
@@ -232,7 +234,11 @@ func (c *registerClients) readAll() {
 // answer.
 func (c *registerClients) do(client *http.Client, url string, in registerInput, match string) (out registerOutput, etag string, happened bool) {
 	method := map[string]string{"put": "PUT", "cas": "PUT", "delete": "DELETE", "get": "GET"}[in.op]
-	req, err := http.NewRequest(method, url+"/"+in.key, strings.NewReader(in.value))
+	target := url + "/" + in.key
+	if in.op == "get" {
+		target += c.readQuery
+	}
+	req, err := http.NewRequest(method, target, strings.NewReader(in.value))
 	if err != nil {
 		c.t.Error(err)
 		return out, "", false
