@@ -116,6 +116,9 @@ func (d *dataDir) read() error {
 	if d.Format != dataFormat {
 		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, d.Format, dataFormat)
 	}
+	if d.ID == 0 || d.Peers == nil { // or it would count as new, or as having met nobody
+		return fmt.Errorf("%s is damaged (no id, or no peers): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file())
+	}
 	return nil
 }
 

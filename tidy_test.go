@@ -196,23 +196,6 @@ func documentedElsewhere(d *ast.FuncDecl) bool {
 	return d.Recv != nil && slices.Contains([]string{"Error", "String"}, d.Name.Name)
 }
 
-// What the program stores and hears is decoded without a panic, whatever it is.
-func FuzzDecodeCommand(f *testing.F) {
-	f.Add((&command{op: opPut, cond: ifRevised, member: 1, incarnation: 2, sequence: 3, term: 4, revision: 5, key: "k", value: "v"}).encode())
-	f.Add([]byte{commandVersion, 1, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := decodeCommand(data)
-		if err != nil {
-			return
-		}
-		again, err := decodeCommand(c.encode())
-		if err != nil || again.key != c.key || again.value != c.value || again.sequence != c.sequence ||
-			again.term != c.term || again.op != c.op || again.cond != c.cond || again.revision != c.revision {
-			t.Errorf("%+v became %+v, %v", c, again, err)
-		}
-	})
-}
-
 // Every command that the README shows is run by one of its tests, as it stands there.
 func TestEveryCommandOfTheReadmeIsTried(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
