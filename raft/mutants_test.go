@@ -51,6 +51,8 @@ var mutants = []mutant{
 	{"ignore a transfer for the sake of the old leader", "election.go", "if !hasLeader || string(m.Context) == string(campaignTransfer) {", "if !hasLeader {"},
 	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
 	{"read before the first commit of the term", "read.go", "\tif !r.committedInTerm() {\n", "\tif false {\n"},
+	{"ask one half of a joint configuration to confirm a read", "read.go", "for _, voters := range r.trk.Voters {", "for _, voters := range r.trk.Voters[:1] {"},
+	{"forget all reads before the first commit but the last", "read.go", "append(r.reads.postponed, readOf(&m))", "[]read{readOf(&m)}"},
 	{"read without a quorum", "read.go", "\tif !r.isQuorum(round.acks) {\n", "\tif false {\n"},
 	{"take a context that comes again for the same", "read.go", "looksNumbered(carries) || q.markCarried(carries)", "looksNumbered(carries)"},
 	{"let a removed leader read alone", "read.go", "alone := r.trk.IsSingleton() && r.isVoter(r.id)", "alone := r.trk.IsSingleton()"},

@@ -200,6 +200,15 @@ func TestReadNeedsAQuorum(t *testing.T) {
 	if got := n.takeReads(); got != "joint@1" {
 		t.Errorf("confirmed %q", got)
 	}
+	n.ReadIndex([]byte("other"))
+	n.step(t, beat(2, 1, "other")) // 1 and 2 are a majority of the new half
+	if got := n.takeReads(); got != "" {
+		t.Errorf("confirmed by the other half: %s", got)
+	}
+	n.step(t, beat(4, 1, "other"))
+	if got := n.takeReads(); got != "other@1" {
+		t.Errorf("confirmed %q", got)
+	}
 }
 
 // diss. §6.4.1: with a lease the answer comes at once and nothing is sent; not before the
@@ -210,6 +219,7 @@ func TestLeaseRead(t *testing.T) {
 	n := nodeOf(t, 1, c, 1, 1, 1)
 	n.lead(t)
 	n.ReadIndex([]byte("early"))
+	n.ReadIndex([]byte("as early"))
 	if sent := n.drain(t); len(sent) > 0 || len(n.reads) > 0 {
 		t.Errorf("before the first commit: %s, %s", n.takeReads(), lines(sent))
 	}
@@ -218,7 +228,7 @@ func TestLeaseRead(t *testing.T) {
 	if sent := n.drain(t); len(sent) > 0 {
 		t.Errorf("%s", lines(sent))
 	}
-	if got := n.takeReads(); got != "early@2 late@2" {
+	if got := n.takeReads(); got != "early@2 as early@2 late@2" {
 		t.Errorf("answered %q", got)
 	}
 	n.propose(t, 2, "x")
