@@ -32,10 +32,10 @@ func (r *raft) isPromise(t pb.MessageType) bool {
 	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
 		return true
 	case pb.MsgVote:
-		// A candidate promises that it campaigns once in a term, and that its log reaches
-		// as far as it says. After a crash that took back both it could ask again in the
-		// same term, with a shorter log, win by votes for the longer one, or lead in one
-		// term twice. Without asynchronous writes the order of a Ready sees to it.
+		// A candidate promises that it campaigns once in a term. After a crash that took the
+		// term back it would ask again in the same one: it could lead there twice, with
+		// other entries, or with a shorter log win by votes for the longer one. Without
+		// asynchronous writes the order of a Ready sees to it.
 		return r.async
 	}
 	return false

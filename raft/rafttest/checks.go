@@ -218,9 +218,8 @@ func (j *judge) sent(n *node, m *pb.Message) {
 		}
 	case pb.MsgVote:
 		// Or it could ask again in the same term after a crash, with a shorter log.
-		if n.disk.synced.Term < m.Term || n.disk.last() < m.Index && n.disk.synced.Term == m.Term {
-			j.s.fail("node %d asks for votes in term %d with a log up to %d, but has stored term %d and %d entries",
-				n.id, m.Term, m.Index, n.disk.synced.Term, n.disk.last())
+		if n.disk.synced.Term < m.Term {
+			j.s.fail("node %d asks for votes in term %d, but has stored term %d", n.id, m.Term, n.disk.synced.Term)
 		}
 	case pb.MsgVoteResp:
 		if !m.Reject {
