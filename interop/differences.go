@@ -39,6 +39,13 @@ var Differences = []Difference{
 		Shown: "TestPostponedReadsEndWithLeadership",
 	},
 	{
+		Name:  "a read without a context",
+		Etcd:  "is not answered where it takes heartbeats: answers to them that carry nothing count for no read",
+		Ours:  "is answered like any, by heartbeats with a context of our own",
+		Why:   "A caller of ReadIndex is promised no less because it has no need to tell its reads apart.",
+		Shown: "TestReadWithoutContextIsAnswered",
+	},
+	{
 		Name:  "reads of a leader that is no voter any more, when there is a single voter",
 		Etcd:  "are answered at once",
 		Ours:  "are answered when the voter has confirmed that this node leads",
@@ -89,6 +96,36 @@ var Differences = []Difference{
 		Ours:  "is passed on once more",
 		Why:   "No message of a peer, however late, may stop a node.",
 		Shown: "TestTransferIsPassedOnTwice",
+	},
+	{
+		Name:  "requests that no library sends: a change of membership that does not decode, a read without an entry",
+		Etcd:  "panic when a leader gets them",
+		Ours:  "become an empty entry, and are ignored",
+		Why:   "No message of a peer may stop a node.",
+		Shown: "TestMalformedRequestsStopNobody",
+	},
+	{
+		Name:  "a MsgProp without entries that a Node gets from a peer",
+		Etcd:  "panics when the node leads, like in a RawNode",
+		Ours:  "is ignored; in a RawNode it panics",
+		Why:   "A Node's user passes on what peers send as it comes; a RawNode's own proposals are its user's to check.",
+		Shown: "TestNodeIgnoresAProposalOfNothing",
+	},
+	{
+		Name: "what a Node's leader sends",
+		Etcd: "is an append to each peer for every proposal, and for every change of the commit index",
+		Ours: "gathers while the last Ready is at the disk or entries are on their way, for a tick at most: one append " +
+			"to each peer for all of it. A RawNode sends like etcd's",
+		Why: "Proposals come to a Node from many goroutines, and its user has no place at which to make batches of " +
+			"them. The entries, their order and what is committed are the same.",
+		Shown: "TestNodeGathers",
+	},
+	{
+		Name:  "a Storage that gives no entries and no error",
+		Etcd:  "makes empty Readys without end",
+		Ours:  "panics",
+		Why:   "Storage promises one entry at least; whoever waits for the rest of a log must not wait for ever.",
+		Shown: "TestStorageThatGivesNothingIsNoticed",
 	},
 	{
 		Name:  "encodings that protobuf itself calls malformed: a varint above 64 bits, a field number above 2^29-1",

@@ -20,14 +20,16 @@ import (
 
 // Every listed difference has its test, and nothing in the list is left empty.
 func TestDifferencesAreShown(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "differences_test.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := map[string]bool{}
-	for _, decl := range file.Decls {
-		if f, ok := decl.(*ast.FuncDecl); ok {
-			tests[f.Name.Name] = true
+	for _, name := range []string{"differences_test.go", "nodes_test.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				tests[f.Name.Name] = true
+			}
 		}
 	}
 	for _, d := range Differences {
@@ -439,5 +441,72 @@ func TestRequestsForVotesWaitForTheDisk(t *testing.T) {
 	}
 	if terms := led(ours{}); len(terms) != 0 {
 		t.Errorf("ours led in terms %v, by votes for what it had not stored", terms)
+	}
+}
+
+// A read whose context is nil, and the answers to its heartbeats.
+func TestReadWithoutContextIsAnswered(t *testing.T) {
+	answers := func(eng engine) int {
+		c := newCluster(t, plainPlan(3), eng)
+		c.elect(1)
+		c.member(1).node.ReadIndex(nil)
+		c.settle()
+		return len(c.member(1).reads)
+	}
+	if n := answers(etcd{}); n != 0 {
+		t.Errorf("etcd's answered %d times: what we differ from is gone", n)
+	}
+	if n := answers(ours{}); n != 1 {
+		t.Errorf("ours answered %d times", n)
+	}
+}
+
+// A leader gets what no library sends.
+func TestMalformedRequestsStopNobody(t *testing.T) {
+	step := func(eng engine, m pb.Message) (last pb.Entry, panicked any) {
+		c := newCluster(t, plainPlan(3), eng)
+		c.elect(1)
+		defer func() { panicked = recover() }()
+		m.From, m.To = 2, 1
+		must(c.member(1).node.Step(m))
+		c.settle()
+		h := c.member(1).history
+		return h[len(h)-1], nil
+	}
+	for name, m := range map[string]pb.Message{
+		"a change of the older form": {Type: pb.MsgProp, Entries: []pb.Entry{{Type: pb.EntryConfChange, Data: []byte("no change")}}},
+		"a change":                   {Type: pb.MsgProp, Entries: []pb.Entry{{Type: pb.EntryConfChangeV2, Data: []byte("no change")}}},
+		"a read":                     {Type: pb.MsgReadIndex},
+	} {
+		if _, panicked := step(etcd{}, m); panicked == nil {
+			t.Errorf("%s: etcd's did not panic: what we differ from is gone", name)
+		}
+		if last, panicked := step(ours{}, m); panicked != nil || last.Type != pb.EntryNormal || last.Data != nil {
+			t.Errorf("%s: ours appended %v, panic: %v", name, last, panicked)
+		}
+	}
+}
+
+// A node that wants to apply what its storage does not give.
+func TestStorageThatGivesNothingIsNoticed(t *testing.T) {
+	wait := func(eng engine) (readys int, panicked any) {
+		c := newCluster(t, plainPlan(1), eng)
+		c.elect(1)
+		m := c.member(1)
+		must(m.node.Propose([]byte("x")))
+		c.takeReady(m)
+		m.over.noEntries = true
+		c.advance(m)
+		defer func() { panicked = recover() }()
+		for readys = 0; readys < 100 && m.node.HasReady(); readys++ {
+			m.node.Advance(m.node.Ready())
+		}
+		return readys, nil
+	}
+	if readys, panicked := wait(etcd{}); readys != 100 {
+		t.Errorf("etcd's made %d Readys, panic: %v: what we differ from is gone", readys, panicked)
+	}
+	if readys, panicked := wait(ours{}); panicked == nil {
+		t.Errorf("ours made %d Readys and did not panic", readys)
 	}
 }

@@ -28,6 +28,7 @@ type engine interface {
 // overrides is what the test decides on the storage's behalf.
 type overrides struct {
 	noSnapshot bool          // Snapshot is temporarily unavailable
+	noEntries  bool          // Entries gives none, and no error
 	confState  *pb.ConfState // what InitialState reports, unless nil
 	draw       *drawer       // where the election timeouts come from
 }

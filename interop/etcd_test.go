@@ -90,6 +90,13 @@ type etcdStorage struct {
 	o *overrides
 }
 
+func (s etcdStorage) Entries(lo, hi, maxSize uint64) ([]theirpb.Entry, error) {
+	if s.o.noEntries {
+		return nil, nil
+	}
+	return s.MemoryStorage.Entries(lo, hi, maxSize)
+}
+
 func (s etcdStorage) InitialState() (theirpb.HardState, theirpb.ConfState, error) {
 	hs, cs, err := s.MemoryStorage.InitialState()
 	if s.o.confState != nil {

@@ -51,6 +51,13 @@ func (s ourStorage) Snapshot() (pb.Snapshot, error) {
 	return s.MemoryStorage.Snapshot()
 }
 
+func (s ourStorage) Entries(lo, hi, maxSize uint64) ([]pb.Entry, error) {
+	if s.o.noEntries {
+		return nil, nil
+	}
+	return s.MemoryStorage.Entries(lo, hi, maxSize)
+}
+
 type ourNode struct{ *raft.RawNode }
 
 func (n ourNode) status() status {
