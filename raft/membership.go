@@ -61,9 +61,6 @@ func (r *raft) switchToConfig(cfg tracker.Config, progress tracker.ProgressMap) 
 		}
 		return cs
 	}
-	if len(cs.Voters) == 0 {
-		return cs
-	}
 
 	// Quorums are others now: entries may be committed by that alone, and a new
 	// member should not have to wait for the next heartbeat.

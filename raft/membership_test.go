@@ -432,6 +432,27 @@ func TestLeaderThatIsNoVoter(t *testing.T) {
 	}
 }
 
+// §6: a leader that only the old half has is a voter still, and steps down when the joint
+// configuration is left: as a learner, if it becomes one, or as nobody.
+func TestLeaderOfTheOldHalfStepsDownOnLeaving(t *testing.T) {
+	for _, change := range []string{"r1", "l1"} {
+		n := leaderOf(t, func(c *Config) { c.StepDownOnRemoval = true })
+		n.ApplyConfChange(v2(pb.ConfChangeTransitionJointExplicit, change))
+		if n.raft.role != StateLeader {
+			t.Errorf("%s: %v while its voters are needed", change, n.raft.role)
+		}
+		n.propose(t, 2, "x")
+		n.step(t, acked(2, 2, 3))
+		if c := n.raft.log.committed; c != 2 {
+			t.Errorf("%s: committed %d by one of the two new voters and itself", change, c)
+		}
+		n.ApplyConfChange(pb.ConfChangeV2{})
+		if n.raft.role != StateFollower || n.raft.Term != 2 {
+			t.Errorf("%s: %v in term %d after leaving", change, n.raft.role, n.raft.Term)
+		}
+	}
+}
+
 // §6: who is removed is not told. It may campaign until it has applied its removal, and
 // not afterwards.
 func TestRemovedFollower(t *testing.T) {

@@ -170,6 +170,14 @@ func TestJoint(t *testing.T) {
 	}
 }
 
+// A tracker of nothing, without even a set to put voters into, is an empty group.
+func TestZeroTrackerIsEmpty(t *testing.T) {
+	cfg, members, err := Changer{}.Simple(changes(t, "v1")...)
+	if err != nil || cfg.String() != "voters=(1)" || members[1] == nil {
+		t.Errorf("%v, %v, %v", cfg, members, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

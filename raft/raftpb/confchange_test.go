@@ -160,6 +160,9 @@ func TestConfChangesToStringIsTheInverse(t *testing.T) {
 			t.Fatalf("%q has needless blanks", text)
 		}
 	})
+	if got := ConfChangesToString([]ConfChangeSingle{{9, 1}}); got != "unknown1" {
+		t.Errorf("a change without a letter: %q", got)
+	}
 }
 
 // Two configurations are the same if they have the same members in the same
