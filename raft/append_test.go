@@ -51,12 +51,19 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// An append about what is committed already is answered with the commit index.
+// An append about what is committed already is answered with the commit index, and its
+// entries are not even looked at.
 func TestAppendBelowCommit(t *testing.T) {
 	n := nodeWith(t, 3, 3, 1, 1, 2)
-	m := one(t, n.step(t, pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 3, Index: 1, LogTerm: 1, Entries: []pb.Entry{{Term: 3, Index: 2}}}))
-	if m.Reject || m.Index != 3 {
-		t.Errorf("answered %v", DescribeMessage(m, nil))
+	for _, m := range []pb.Message{
+		{Index: 1, LogTerm: 1, Entries: []pb.Entry{{Term: 3, Index: 2}}},
+		{Index: 2, LogTerm: 1},
+		{Index: 2, LogTerm: 9, Entries: []pb.Entry{{Term: 9, Index: 3}}},
+	} {
+		m.Type, m.From, m.To, m.Term = pb.MsgApp, 2, 1, 3
+		if answer := one(t, n.step(t, m)); answer.Reject || answer.Index != 3 {
+			t.Errorf("after %d: answered %v", m.Index, DescribeMessage(answer, nil))
+		}
 	}
 }
 

@@ -353,7 +353,7 @@ func TestNewLeaderKnowsNothing(t *testing.T) {
 	n.Tick()
 	n.drain(t)
 	mustStep(t, n, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 2})
-	if r := n.raft; r.role != StateLeader || r.electionElapsed != 0 || len(r.trk.Votes) > 0 || r.self.State != tracker.StateReplicate || !r.self.RecentActive {
+	if r := n.raft; r.role != StateLeader || r.electionElapsed != 0 || len(r.trk.Votes) > 0 || r.self.State != tracker.StateReplicate || !r.self.RecentActive || r.self.Match != 2 {
 		t.Errorf("%v, %d ticks elapsed, votes %v, its own record %v", r.role, r.electionElapsed, r.trk.Votes, r.self)
 	}
 	n.drain(t)
