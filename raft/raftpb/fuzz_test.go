@@ -60,3 +60,18 @@ func fuzz[T any, P pointer[T]](f *testing.F) {
 		}
 	})
 }
+
+func FuzzConfChangesFromString(f *testing.F) {
+	f.Add("v1 l2 r3 u18446744073709551615")
+	f.Add(" v01")
+	f.Fuzz(func(t *testing.T, text string) {
+		changes, err := ConfChangesFromString(text)
+		if err != nil {
+			return
+		}
+		again, err := ConfChangesFromString(ConfChangesToString(changes))
+		if err != nil || !reflect.DeepEqual(changes, again) {
+			t.Errorf("%v became %v, %v", changes, again, err)
+		}
+	})
+}
