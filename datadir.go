@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,10 +124,22 @@ func (d *dataDir) read() error {
 }
 
 // mustBeEmpty refuses a log that has lost its member.json: it would be taken for
-// a new member's.
+// a new member's. A directory of something else is refused as well.
 func (d *dataDir) mustBeEmpty() error {
 	if _, err := d.fs.List(d.walDir()); err == nil {
 		return fmt.Errorf("%s has a log but no member.json: restore that from a copy, or choose another directory with --data-dir", d.path)
+	}
+	names, err := d.fs.List(d.path)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch {
+		case strings.HasPrefix(name, "."), name == "lock", name == "lost+found":
+		case name == filepath.Base(d.file())+".tmp": // a first start that was cut short
+		default:
+			return fmt.Errorf("%s is not empty and not a member's: %s is in it; choose another directory with --data-dir", d.path, name)
+		}
 	}
 	return nil
 }

@@ -193,21 +193,30 @@ func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *t
 // member under another incarnation, it was here before and has lost its data,
 // its votes among them: then it must not come back as if nothing had happened.
 func foundCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
+	cluster := hexID(clusterID(cfg.cluster))
 	for _, st := range askPeers(ctx, cfg, tlsClient) {
-		if st.Cluster != hexID(clusterID(cfg.cluster)) {
-			continue // it is refused when it speaks to us
+		if st.Cluster != cluster {
+			return fmt.Errorf("member %d runs already, in cluster %s, and not in %s that --cluster would found: "+
+				"to join a running cluster, add this member there and start it with --join; for a new one, choose other ports", st.ID, st.Cluster, cluster)
 		}
-		if known, met := st.Incarnations[cfg.id]; met {
-			return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
-				st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
-		}
-		for _, id := range st.Removed {
-			if id == cfg.id {
-				return errRemoved
-			}
+		if err := mayComeWith(&st, cfg, dir); err != nil {
+			return err
 		}
 	}
-	return dir.claim(identity{ID: cfg.id, Cluster: hexID(clusterID(cfg.cluster)), Founders: cfg.cluster})
+	return dir.claim(identity{ID: cfg.id, Cluster: cluster, Founders: cfg.cluster})
+}
+
+// mayComeWith says what stands against a new directory for this member, by what
+// another member knows of it.
+func mayComeWith(st *peerStatus, cfg *config, dir *dataDir) error {
+	if known, met := st.Incarnations[cfg.id]; met {
+		return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
+			st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
+	}
+	if slices.Contains(st.Removed, cfg.id) {
+		return errRemoved
+	}
+	return nil
 }
 
 // joinCluster claims a new directory for a member that a running cluster has
@@ -217,23 +226,19 @@ func joinCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.
 	if len(answers) == 0 {
 		return fmt.Errorf("--join: no other member in --cluster answers: start one first, or give the URL of one that runs")
 	}
+	for _, st := range answers { // all of them before one counts: not all have met this member
+		if err := mayComeWith(&st, cfg, dir); err != nil {
+			return err
+		}
+	}
 	for _, st := range answers {
-		if known, met := st.Incarnations[cfg.id]; met {
-			return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
-				st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
-		}
-		for _, id := range st.Removed {
-			if id == cfg.id {
-				return errRemoved
-			}
-		}
 		for _, m := range st.Members {
 			if m.ID == cfg.id {
 				return dir.claim(identity{ID: cfg.id, Cluster: st.Cluster, Joined: true, Founders: cfg.cluster})
 			}
 		}
 	}
-	return fmt.Errorf("--join: the cluster has not added member %d: do that first, with curl http://CLIENT-URL/-/members/%d -XPOST -d %s", cfg.id, cfg.id, cfg.ownURL())
+	return fmt.Errorf("--join: the cluster has not added member %d: do that first, with curl -L 'http://CLIENT-URL/-/members/%d?learner' -XPOST -d %s", cfg.id, cfg.id, cfg.ownURL())
 }
 
 // askPeers asks the other members for their status; those that do not answer are
