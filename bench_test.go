@@ -116,7 +116,7 @@ func BenchmarkStageHandler(b *testing.B) {
 	group.store = newKVStore(group, 1, 1, metrics)
 	group.reads = newReads(group, group.store, 1, 1)
 	go group.reads.run(b.Context())
-	handler := (&api{store: group.store, reads: group.reads, metrics: metrics}).handler()
+	handler := (&api{store: group.store, reads: group.reads, metrics: metrics, deadlines: deadlines{within: context.Background()}}).handler()
 
 	for _, bench := range []struct{ method, query, value string }{
 		{"PUT", "", benchValue},

@@ -671,6 +671,7 @@ func TestForceNewCluster(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--id 0", "--id is a positive integer"},
+		{"--id 18446744073709551615 --cluster 18446744073709551615=http://a:1", "--id is a positive integer up to 9223372036854775807"},
 		{"--id x", "--help lists the flags"},
 		{"--id 4", "--id 4 is not in --cluster"},
 		{"--nonsense", "--help lists the flags"},
@@ -679,6 +680,9 @@ func TestCommandLine(t *testing.T) {
 		{"--cluster http://a:1,http://a:1", "the same member twice"},
 		{"--cluster x=http://a:1", "begins with no ID"},
 		{"--cluster http://a:1/path", "more than a host and a port"},
+		{"--cluster http://a:0", "no port from 1 to 65535"},
+		{"--cluster http://a:65536", "no port from 1 to 65535"},
+		{"--cluster 9223372036854775808=http://a:1", "begins with no ID"},
 		{"--cluster https://a:1", "need --peer-ca"},
 		{"--peer-ca x", "go together"},
 		{"--port 0", "not a port"},

@@ -59,7 +59,8 @@ usage: raftexample --id N --cluster URL,URL,... --port P [flags]
   --snapshot-entries N   applied entries between two snapshots (default 10000)
   --force-new-cluster    after a loss of the quorum: start a new cluster of one
                          from this member's data
-  --trace                print every Raft message of this node
+  --trace                print every Raft message and change of state of this node,
+                         in the notation of raft/testdata
   --peer-ca, --peer-cert, --peer-key FILE
                          mutual TLS between peers, for https peer URLs
   --log-level LEVEL      debug, info, warn or error (default info)
@@ -115,8 +116,8 @@ func (c *config) complete(rest []string, list, level, format string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("%q is not a flag; --help lists them", rest[0])
-	case c.id == 0:
-		return errors.New("--id is a positive integer")
+	case !validID(c.id):
+		return fmt.Errorf("--id is a positive integer up to %d", uint64(maxID))
 	case c.port < 1 || c.port > 65535:
 		return fmt.Errorf("--port %d is not a port: use 1 to 65535", c.port)
 	case c.snapshotEntries == 0:
@@ -178,7 +179,7 @@ func parseCluster(list string) ([]member, error) {
 		m := member{ID: uint64(i + 1), URL: strings.TrimSpace(item)}
 		if id, rest, ok := strings.Cut(m.URL, "="); ok && !strings.Contains(id, ":") {
 			number, err := strconv.ParseUint(id, 10, 64)
-			if err != nil || number == 0 {
+			if err != nil || !validID(number) {
 				return nil, fmt.Errorf("--cluster: %q begins with no ID: use ID=URL, or URLs only", item)
 			}
 			m.ID, m.URL = number, rest
@@ -207,10 +208,17 @@ func parsePeerURL(s string) (string, error) {
 		return "", fmt.Errorf("%q is not a URL: use http://HOST:PORT", s)
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Port() == "":
 		return "", fmt.Errorf("%q is not a peer URL: use http://HOST:PORT", s)
+	case !validPort(u.Port()):
+		return "", fmt.Errorf("%q has no port from 1 to 65535: use http://HOST:PORT", s)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return "", fmt.Errorf("%q has more than a host and a port: use http://HOST:PORT", s)
 	}
 	return u.Scheme + "://" + net.JoinHostPort(u.Hostname(), u.Port()), nil
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // clusterID names a cluster after the members it began with. So nodes that were

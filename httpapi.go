@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +30,8 @@ const (
 	maxValueBytes = 1 << 20
 	maxListLimit  = 1000
 
-	requestTimeout = 5 * time.Second
+	requestTimeout = 5 * time.Second  // for the cluster
+	sendTimeout    = 30 * time.Second // for the client to send what it asks
 )
 
 // api serves clients.
@@ -102,7 +105,10 @@ func (a *api) timed(serve func(context.Context, http.ResponseWriter, *http.Reque
 // deadlines gives requests their deadline. Those that come within a tenth of a
 // second share one: a context and a timer for each would cost more than to look
 // up the value.
-type deadlines struct{ newest atomic.Pointer[deadline] }
+type deadlines struct {
+	within context.Context // its end is that of all of them
+	newest atomic.Pointer[deadline]
+}
 
 type deadline struct {
 	context.Context
@@ -116,7 +122,7 @@ func (d *deadlines) from(start time.Time) context.Context {
 		return newest
 	}
 	made := &deadline{until: start.Add(100 * time.Millisecond)}
-	made.Context, made.cancel = context.WithDeadline(context.Background(), start.Add(requestTimeout))
+	made.Context, made.cancel = context.WithDeadline(d.within, start.Add(requestTimeout))
 	d.newest.Store(made)
 	return made
 }
@@ -151,14 +157,14 @@ func (a *api) key(ctx context.Context, w http.ResponseWriter, req *http.Request)
 	case http.MethodGet, http.MethodHead:
 		a.get(ctx, w, req, key)
 	case http.MethodPut:
-		a.put(ctx, w, req, key)
+		a.put(w, req, key)
 	case http.MethodDelete:
 		a.delete(ctx, w, req, key)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		reason := "a key takes GET, HEAD, PUT and DELETE"
 		if req.Method == http.MethodPost {
-			reason += "; members are added by POST /-/members/{id} with the peer URL as the body, and removed by DELETE /-/members/{id}"
+			reason += "; " + memberCommands(req, key)
 		}
 		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: reason})
 	}
@@ -187,7 +193,7 @@ func keyOf(req *http.Request) (string, error) {
 
 // put writes one key. 204 means that the write is committed and that this node
 // has applied it: whoever reads next, here or anywhere, sees it.
-func (a *api) put(ctx context.Context, w http.ResponseWriter, req *http.Request, key string) {
+func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
 	cond, revision, err := conditionOf(req)
 	if err != nil {
 		a.fail(w, err)
@@ -199,6 +205,7 @@ func (a *api) put(ctx context.Context, w http.ResponseWriter, req *http.Request,
 		a.fail(w, err)
 		return
 	}
+	ctx := a.deadlines.from(time.Now())                                    // what a slow sender took is not the cluster's
 	rev, err := a.store.put(ctx, key, unchanging(*buffer), cond, revision) // keeps no part of it
 	if err != nil {
 		a.fail(w, err)
@@ -230,6 +237,8 @@ func readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, 
 	switch {
 	case errors.As(err, &limit):
 		return value, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return value, &apiError{status: http.StatusRequestTimeout, reason: fmt.Sprintf("the value did not come within %v", sendTimeout)}
 	case err != nil:
 		return value, badRequest("read the value: %v", err)
 	}
@@ -284,11 +293,19 @@ var octetStream = []string{"application/octet-stream"}
 // consult sees to it that what this node has is as new as the request demands.
 func (a *api) consult(ctx context.Context, w http.ResponseWriter, req *http.Request) error {
 	query := req.URL.RawQuery
-	if query == "stale" || query != "" && req.URL.Query().Has("stale") {
-		w.Header()["Raft-Applied"] = []string{strconv.FormatUint(a.store.applied.Load(), 10)}
-		return nil
+	stale := query == "stale"
+	if !stale && query != "" {
+		asked, err := url.ParseQuery(query)
+		if err != nil {
+			return badRequest("the query cannot be read: %v", err)
+		}
+		stale = asked.Has("stale")
 	}
-	return a.reads.wait(ctx)
+	if !stale {
+		return a.reads.wait(ctx)
+	}
+	w.Header()["Raft-Applied"] = []string{strconv.FormatUint(a.store.applied.Load(), 10)}
+	return nil
 }
 
 // delete removes one key. 204 promises what it does for put; 404 means that the
@@ -297,6 +314,9 @@ func (a *api) delete(ctx context.Context, w http.ResponseWriter, req *http.Reque
 	cond, revision, err := conditionOf(req)
 	if err == nil {
 		err = a.store.remove(ctx, key, cond, revision)
+	}
+	if errors.Is(err, errNotFound) && a.isMember(key) {
+		err = &apiError{status: http.StatusNotFound, reason: errNotFound.reason + "; " + memberCommands(req, key)}
 	}
 	if err != nil {
 		a.fail(w, err)

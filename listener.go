@@ -23,7 +23,7 @@ func listen(addr, use, flag string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s for %s is in use: choose another with %s, or find the process that has it with: lsof -i :%s", addr, use, flag, port)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen for %s: %w", use, err)
+		return nil, fmt.Errorf("listen for %s: %w: choose an address of this machine with %s", use, err, flag)
 	}
 	return l, nil
 }
@@ -34,14 +34,16 @@ type server struct {
 	ended chan error // gets what Serve returned
 }
 
-// serve begins to answer requests, each within limit if that is not 0. TLS is used
-// if there is a configuration.
+// serve begins to answer requests, each of which must have come within limit if that
+// is not 0. TLS is used if there is a configuration.
 func serve(l net.Listener, handler http.Handler, limit time.Duration, tlsConfig *tls.Config, logger *slog.Logger) *server {
 	s := &server{ended: make(chan error, 1)}
 	s.Handler = handler
 	s.TLSConfig = tlsConfig
 	s.ReadHeaderTimeout = 5 * time.Second
-	s.ReadTimeout, s.WriteTimeout = limit, limit
+	if limit > 0 {
+		s.ReadTimeout, s.WriteTimeout = limit, limit+2*requestTimeout // who was too slow hears it
+	}
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 16 << 10
 	s.ErrorLog = log.New(debugWriter{logger}, "", 0) // what clients do wrong is theirs

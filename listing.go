@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -38,10 +39,13 @@ type listedKey struct {
 
 // list answers with a page of the keys that begin with a prefix, in order.
 func (a *api) list(ctx context.Context, w http.ResponseWriter, req *http.Request) {
-	query := req.URL.Query()
+	query, err := url.ParseQuery(req.URL.RawQuery)
+	if err != nil {
+		a.fail(w, badRequest("the query cannot be read: %v", err))
+		return
+	}
 	limit := 100
 	if query.Has("limit") {
-		var err error
 		if limit, err = strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxListLimit {
 			a.fail(w, badRequest("limit is a number from 1 to %d", maxListLimit))
 			return
@@ -94,14 +98,14 @@ func (a *api) writeJSON(w http.ResponseWriter, v any) {
 const endpointsPage = `<!doctype html>
 <title>raftexample</title>
 <h1>raftexample</h1>
-<p>A replicated key-value store. Any path is a key:</p>
+<p>A replicated key-value store. Any path is a key, with GET, HEAD, PUT and DELETE:</p>
 <pre>curl -L http://127.0.0.1:12380/my-key -XPUT -d foo
 curl -L http://127.0.0.1:12380/my-key</pre>
 <ul>
-<li><a href="/?prefix=">/?prefix=</a> lists keys
+<li><a href="/?prefix=">/?prefix=</a> lists keys; &amp;limit= and &amp;after= turn pages
 <li><a href="/-/status">/-/status</a> this node; <a href="/-/cluster">/-/cluster</a> all of them
-<li><a href="/-/members">/-/members</a> who belongs to the cluster
-<li><a href="/-/leader">/-/leader</a> who leads
+<li><a href="/-/members">/-/members</a> who belongs to the cluster; POST, PUT and DELETE /-/members/ID change that
+<li><a href="/-/leader">/-/leader</a> who leads; PUT hands leadership over
 <li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>
 <li><a href="/-/metrics">/-/metrics</a> for Prometheus
 <li><a href="/-/events">/-/events</a> what happens, as it happens

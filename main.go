@@ -84,7 +84,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 	if err != nil {
 		return err
 	}
-	clients, err := listen(cfg.clientAddr(), "clients", "--port")
+	clients, err := listen(cfg.clientAddr(), "clients", "--host and --port")
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
@@ -96,26 +96,34 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 	if err := node.start(); err != nil {
 		return errors.Join(err, peers.Close(), clients.Close(), node.close())
 	}
-	a := &api{store: node.store, reads: node.reads, node: node, metrics: node.metrics, ending: make(chan struct{})}
+	requests, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	a := &api{
+		store: node.store, reads: node.reads, node: node, metrics: node.metrics,
+		deadlines: deadlines{within: requests}, ending: make(chan struct{}),
+	}
 	peerServer := serve(peers, a.peerHandler(), 0, tlsServer, logger) // it sets its own deadlines
-	clientServer := serve(clients, a.handler(), 30*time.Second, nil, logger)
+	clientServer := serve(clients, a.handler(), sendTimeout, nil, logger)
 	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
 
 	select {
 	case <-ctx.Done():
 	case err = <-node.errorC:
 	}
-	return errors.Join(err, shutdown(a, clientServer, peerServer, err == nil))
+	return errors.Join(err, shutdown(a, giveUp, clientServer, peerServer, err == nil))
 }
 
 // shutdown ends a node within a second: it refuses new requests, hands leadership
-// over, answers the requests it has, and closes the disk.
-func shutdown(a *api, clients, peers *server, orderly bool) error {
+// over, answers the requests it has, and closes the disk. Requests that the cluster
+// has not served by then are given up, so that they get an answer, too.
+func shutdown(a *api, giveUp func(), clients, peers *server, orderly bool) error {
 	a.stopping.Store(true)
 	close(a.ending)
 	if orderly {
 		a.node.handOver(300 * time.Millisecond)
 	}
+	patience := time.AfterFunc(200*time.Millisecond, giveUp)
+	defer patience.Stop()
 	err := clients.shutdown(300 * time.Millisecond)
 	err = errors.Join(err, a.node.close())
 	return errors.Join(err, peers.shutdown(100*time.Millisecond))
@@ -130,12 +138,18 @@ func (a *api) peerHandler() http.Handler {
 	mux.Handle("/raft/", a.node.transport.Handler())
 	mux.HandleFunc("/-/", func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get(hopsHeader) == "" {
-			http.Error(w, "this is the port for peers", http.StatusNotFound)
+			refuseClient(w, req)
 			return
 		}
 		clients.ServeHTTP(w, req)
 	})
+	mux.HandleFunc("/", refuseClient)
 	return mux
+}
+
+// refuseClient answers who takes the peer port for the clients'.
+func refuseClient(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "this is the port for peers: clients have another, see --port", http.StatusNotFound)
 }
 
 func loadTLS(cfg *config) (server, client *tls.Config, err error) {

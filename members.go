@@ -41,12 +41,36 @@ func (a *api) registerMembers(r *mux.Router) {
 	}, http.MethodGet, http.MethodHead, http.MethodPut))
 }
 
+// isMember reports whether a key is the id of a member. Who comes from etcd's
+// raftexample may mean that.
+func (a *api) isMember(key string) bool {
+	id, err := strconv.ParseUint(key, 10, 64)
+	if err != nil {
+		return false
+	}
+	_, known := a.node.members.get(id)
+	return known
+}
+
+// memberCommands says how members are changed, to who may have meant the key to be
+// the id of one.
+func memberCommands(req *http.Request, key string) string {
+	id, err := strconv.ParseUint(key, 10, 64)
+	if err != nil {
+		key = "ID"
+	} else {
+		key = strconv.FormatUint(id, 10)
+	}
+	member := "http://" + req.Host + "/-/members/" + key
+	return fmt.Sprintf("a member is added with: curl -L %q -XPOST -d PEER-URL, and removed with: curl -L %q -XDELETE", member+"?learner", member)
+}
+
 // member changes one member. 204 means that the change is committed and in force
 // on the leader and here.
 func (a *api) member(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	id, err := strconv.ParseUint(mux.Vars(req)["id"], 10, 64)
-	if err != nil || id == 0 {
-		a.fail(w, badRequest("a member's id is a positive integer, not %q", mux.Vars(req)["id"]))
+	if err != nil || !validID(id) {
+		a.fail(w, badRequest("a member's id is a positive integer up to %d, not %q", uint64(maxID), mux.Vars(req)["id"]))
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 4096))

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 
@@ -25,8 +26,13 @@ import (
 type member struct {
 	ID      uint64 `json:"id"`
 	URL     string `json:"url"`
-	Learner bool   `json:"learner,omitempty"`
+	Learner bool   `json:"learner"`
 }
+
+// maxID is the highest id of a member: two higher ones are Raft's own.
+const maxID = math.MaxInt64
+
+func validID(id uint64) bool { return id > 0 && id <= maxID }
 
 // membership is the replicated list of members.
 type membership struct {

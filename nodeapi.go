@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,32 +26,24 @@ func (a *api) registerNode(r *mux.Router) {
 	get("/cluster", a.cluster)
 	get("/healthy", a.healthy)
 	get("/ready", a.ready)
-	get("/events", a.events)
+	r.Path("/events").HandlerFunc(a.only(a.events, http.MethodGet))
 	get("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
 	a.registerMembers(r)
 	r.PathPrefix("/").HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		a.fail(w, &apiError{status: http.StatusNotFound, reason: "there is no " + req.URL.Path + " on a node; / lists what there is, for browsers"})
+		a.fail(w, &apiError{status: http.StatusNotFound, reason: "there is no " + req.URL.EscapedPath() + ": there are status, cluster, members, leader, healthy, ready, metrics and events"})
 	})
 }
 
 // only answers other methods than those given with 405.
 func (a *api) only(serve http.HandlerFunc, methods ...string) http.HandlerFunc {
-	allow := ""
-	for i, m := range methods {
-		if i > 0 {
-			allow += ", "
-		}
-		allow += m
-	}
+	allow := strings.Join(methods, ", ")
 	return func(w http.ResponseWriter, req *http.Request) {
-		for _, m := range methods {
-			if req.Method == m {
-				serve(w, req)
-				return
-			}
+		if slices.Contains(methods, req.Method) {
+			serve(w, req)
+			return
 		}
 		w.Header().Set("Allow", allow)
-		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: req.URL.Path + " takes " + allow})
+		a.fail(w, &apiError{status: http.StatusMethodNotAllowed, reason: req.URL.EscapedPath() + " takes " + allow})
 	}
 }
 
