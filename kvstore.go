@@ -293,6 +293,10 @@ func (s *kvStore) propose(ctx context.Context, c *command, w *waiter) outcome {
 	select {
 	case result := <-w.outcome:
 		w.heard = true
+		if result.err == errDead || result.err == errDropped {
+			s.metrics.dropped.Inc()
+			return result
+		}
 		s.metrics.commitSeconds.Observe(time.Since(start).Seconds())
 		s.metrics.applied.Inc()
 		return result

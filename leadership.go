@@ -18,8 +18,9 @@ import (
 func (n *raftNode) noteState(rd raft.Ready) {
 	if !raft.IsEmptyHardState(rd.HardState) {
 		n.term.Store(rd.HardState.Term)
-		n.committed.Store(rd.HardState.Commit)
-		n.events.publish("commit", map[string]uint64{"term": rd.HardState.Term, "commit": rd.HardState.Commit})
+		if n.committed.Swap(rd.HardState.Commit) != rd.HardState.Commit {
+			n.events.publish("commit", map[string]uint64{"term": rd.HardState.Term, "commit": rd.HardState.Commit})
+		}
 	}
 	if rd.SoftState == nil {
 		return
@@ -28,6 +29,7 @@ func (n *raftNode) noteState(rd raft.Ready) {
 		n.role = rd.RaftState
 		if n.role == raft.StateCandidate {
 			n.metrics.elections.Inc()
+			n.events.publish("election", map[string]uint64{"candidate": n.cfg.id, "term": n.term.Load()})
 		}
 		n.events.publish("role", map[string]any{"node": n.cfg.id, "role": roleNames[n.role], "term": n.term.Load()})
 	}

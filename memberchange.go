@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -85,7 +86,9 @@ func (n *raftNode) changeMember(ctx context.Context, cc raftpb.ConfChange) error
 	id, applied := n.changes.enter()
 	defer n.changes.leave(id)
 	cc.ID = id
-	if err := n.node.ProposeConfChange(ctx, cc); err != nil {
+	if err := n.node.ProposeConfChange(ctx, cc); errors.Is(err, raft.ErrProposalDropped) {
+		return errDropped
+	} else if err != nil {
 		return &apiError{status: http.StatusGatewayTimeout, reason: fmt.Sprintf("the change may or may not happen: %v", err)}
 	}
 	select {

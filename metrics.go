@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"example.com/raftexample/raft"
 	"example.com/raftexample/raft/raftpb"
 )
 
@@ -50,7 +51,7 @@ func newMetrics(status func() nodeStatus) *metrics {
 	m.commitSeconds = histogram("proposal_commit_seconds", "Time from a proposal to its being applied on this node.")
 	m.applySeconds = histogram("apply_seconds", "Time to apply a batch of committed entries.")
 	m.requestSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "raftexample_http_request_seconds", Help: "Time to answer a request for keys.", Buckets: latencyBuckets,
+		Name: "raftexample_http_request_seconds", Help: "Time to answer a request: for keys, or to change members or the leader.", Buckets: latencyBuckets,
 	}, []string{"method", "code"})
 	m.registry.MustRegister(m.requestSeconds)
 	m.gets, m.puts = m.requestSeconds.WithLabelValues("GET", "200"), m.requestSeconds.WithLabelValues("PUT", "204")
@@ -58,13 +59,17 @@ func newMetrics(status func() nodeStatus) *metrics {
 	m.applied, m.dropped, m.unknown = proposals.WithLabelValues("applied"), proposals.WithLabelValues("dropped"), proposals.WithLabelValues("unknown")
 	m.elections = counters("elections_total", "Campaigns of this node.").WithLabelValues()
 	m.leaderChanges = counters("leader_changes_total", "Changes of the leader seen by this node.").WithLabelValues()
-	m.snapshots = counters("snapshots_total", "Snapshots taken, sent, received and failed.", "kind")
+	m.snapshots = counters("snapshots_total", "Snapshots taken, sent, received, and not sent whole.", "kind")
+	for _, kind := range []string{"taken", "sent", "received", "failed"} {
+		m.snapshots.WithLabelValues(kind) // from 0 on
+	}
 	sent := counters("messages_sent_total", "Raft messages to peers.", "type")
 	received := counters("messages_received_total", "Raft messages from peers.", "type")
 	for t := range m.sent {
 		name := raftpb.MessageType(t).String()
 		m.sent[t], m.received[t] = sent.WithLabelValues(name), received.WithLabelValues(name)
-		if _, err := strconv.Atoi(name); err == nil { // no such type
+		_, err := strconv.Atoi(name)
+		if noSuch := err == nil; noSuch || raft.IsLocalMsg(raftpb.MessageType(t)) {
 			sent.DeleteLabelValues(name)
 			received.DeleteLabelValues(name)
 		}

@@ -162,7 +162,7 @@ func (n *raftNode) adoptSnapshot(t takenSnapshot) error {
 		return err
 	}
 	n.metrics.snapshots.WithLabelValues("taken").Inc()
-	n.events.publish("snapshot", map[string]any{"index": t.meta.Index, "bytes": t.size})
+	n.events.publish("snapshot", map[string]any{"taken": t.meta.Index, "bytes": t.size})
 	n.logger.Debug("snapshot taken", "node", n.cfg.id, "index", t.meta.Index, "bytes", t.size)
 	return nil
 }
@@ -246,6 +246,7 @@ func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body i
 	defer s.mu.Unlock()
 	if s.incoming == nil { // adopted
 		n.metrics.snapshots.WithLabelValues("received").Inc()
+		n.events.publish("snapshot", map[string]any{"received": meta.Index, "from": m.From})
 		n.logger.Info("snapshot received", "node", n.cfg.id, "peer", m.From, "index", meta.Index)
 		return nil
 	}
