@@ -111,8 +111,8 @@ func TestGarbageOnThePorts(t *testing.T) {
 	})
 }
 
-// A sender who takes its time is hung up on: headers have 5 s, a request 30 s. The
-// value of one that stops in the middle is never written.
+// A sender who takes its time is hung up on: headers have 5 s, a request 30 s, and
+// then it is told why. The value of one that stops in the middle is never written.
 func TestSlowSenders(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("RAFT_LONG") == "" {
@@ -121,8 +121,13 @@ func TestSlowSenders(t *testing.T) {
 	c := newTestCluster(t, 3)
 	undisturbed(t, c, func() {
 		var wg sync.WaitGroup
-		hangsUp := func(text string, atLeast, atMost time.Duration) {
+		hangsUp := func(text string, answer int, atLeast, atMost time.Duration) {
 			conn := raw(t, c.ports[0], text)
+			wg.Go(func() {
+				if code, body := status(t, conn); code != answer || body == "" {
+					t.Errorf("%.30q: %d %q, want %d", text, code, body, answer)
+				}
+			})
 			wg.Go(func() {
 				began := time.Now()
 				for { // one byte a second
@@ -140,8 +145,8 @@ func TestSlowSenders(t *testing.T) {
 			})
 		}
 		for range 20 {
-			hangsUp("PUT /slow HTTP/1.1\r\nHost: x\r\nX-", 3*time.Second, 10*time.Second)
-			hangsUp("PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", 3*time.Second, 35*time.Second)
+			hangsUp("PUT /slow HTTP/1.1\r\nHost: x\r\nX-", 400, 3*time.Second, 10*time.Second)
+			hangsUp("PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", 408, 3*time.Second, 35*time.Second)
 		}
 		wg.Wait()
 		if a := do(t, "GET", c.url(0, "/slow"), ""); a.status != 404 {
