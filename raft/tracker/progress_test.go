@@ -352,7 +352,7 @@ func TestProgressString(t *testing.T) {
 	if got, want := m.String(), fmt.Sprintf("2: %v\n10: %v\n", &two, full); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if StateProbe.String() != "StateProbe" || StateSnapshot.String() != "StateSnapshot" || StateType(7).String() != "StateType(7)" {
+	if StateProbe.String() != "StateProbe" || StateSnapshot.String() != "StateSnapshot" || StateType(3).String() != "StateType(3)" {
 		t.Error("names of states")
 	}
 	if StateProbe != 0 || StateReplicate != 1 || StateSnapshot != 2 {
