@@ -8,7 +8,7 @@ type Difference struct {
 	Etcd  string // what go.etcd.io/raft/v3 v3.6.0 does
 	Ours  string // what we do
 	Why   string // the reason
-	Shown string // the test that shows it, in differences_test.go
+	Shown string // the test that shows it
 }
 
 // Differences lists them all. Whatever else differs is a bug.
@@ -119,6 +119,13 @@ var Differences = []Difference{
 		Why: "Proposals come to a Node from many goroutines, and its user has no place at which to make batches of " +
 			"them. The entries, their order and what is committed are the same.",
 		Shown: "TestNodeGathers",
+	},
+	{
+		Name:  "panics over what must not be, such as a commit index beyond the log",
+		Etcd:  "are mostly left to the logger's Panicf: with one that does not panic the node goes on",
+		Ours:  "do not pass through the logger, which has Panic and Panicf for its own users",
+		Why:   "A node that knows that it is wrong must stop, whatever its logger does.",
+		Shown: "TestPanicsNeedNoLogger",
 	},
 	{
 		Name:  "a Storage that gives no entries and no error",

@@ -1,4 +1,5 @@
-// The differences that we chose, shown in both libraries.
+// The differences that we chose, shown in both libraries; those of reads are in
+// reads_test.go, those of Nodes in nodes_test.go.
 
 package interop
 
@@ -10,8 +11,10 @@ import (
 	"go/token"
 	"io"
 	"math"
+	"path/filepath"
 	"testing"
 
+	theirs "go.etcd.io/raft/v3"
 	theirpb "go.etcd.io/raft/v3/raftpb"
 
 	"example.com/raftexample/raft"
@@ -20,8 +23,12 @@ import (
 
 // Every listed difference has its test, and nothing in the list is left empty.
 func TestDifferencesAreShown(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]bool{}
-	for _, name := range []string{"differences_test.go", "nodes_test.go"} {
+	for _, name := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -50,84 +57,6 @@ func newCluster(t *testing.T, p plan, eng engine) *cluster {
 	c := &cluster{world: newWorld(p, func(uint64) engine { return eng }), t: t}
 	c.start()
 	return c
-}
-
-// A single voter that restarts with a commit index older than its log.
-func TestSingleVoterPostponesReads(t *testing.T) {
-	answered := func(eng engine) (early, late []raft.ReadState) {
-		c := newCluster(t, plainPlan(1), eng)
-		c.elect(1)
-		c.propose(1, "acknowledged")
-		m := c.member(1)
-		must(m.store.SetHardState(pb.HardState{Term: 2, Vote: 1, Commit: 1})) // as after a power cut
-		c.boot(m, 0)
-		must(m.node.Campaign())
-		for m.node.status().role != raft.StateLeader.String() {
-			c.takeReady(m)
-			c.advance(m)
-		}
-		m.node.ReadIndex([]byte("r"))
-		c.takeReady(m)
-		early = m.reads
-		c.settle()
-		return early, m.reads[len(early):]
-	}
-
-	early, late := answered(etcd{})
-	if len(early) != 1 || early[0].Index >= 3 || len(late) != 0 {
-		t.Errorf("etcd's answered %v at first, %v later: the stale answer that we differ from is gone", early, late)
-	}
-	early, late = answered(ours{})
-	if len(early) != 0 || len(late) != 1 || late[0].Index < 3 {
-		t.Errorf("ours answered %v at first, %v later, not with what was acknowledged (3)", early, late)
-	}
-}
-
-// A context that is sent again, after a write, before the first was answered.
-func TestReadSentAgainIsNewRead(t *testing.T) {
-	answer := func(eng engine) (before, after uint64) {
-		c := newCluster(t, plainPlan(3), eng)
-		c.elect(1)
-		m := c.member(1)
-		m.node.ReadIndex([]byte("r"))
-		c.takeReady(m)
-		c.advance(m)
-		heartbeats := c.net // of the first read, delayed
-		c.net = nil
-
-		before = m.node.status().commit
-		c.propose(1, "written in between")
-		m.node.ReadIndex([]byte("r"))
-		second := m.reads
-		for _, data := range heartbeats {
-			c.deliver(data)
-		}
-		for id := uint64(2); id <= 3; id++ { // only the answers to the first round arrive
-			f := c.member(id)
-			c.pump(f)
-		}
-		for _, data := range c.net {
-			c.deliver(data)
-		}
-		c.net = nil
-		c.pump(m)
-		if eng == (ours{}) && len(m.reads) > len(second) && m.reads[len(m.reads)-1].Index <= before {
-			t.Errorf("ours answered the second read from the first round, with %v", m.reads)
-		}
-		c.settle()
-		c.tick(2)
-		if len(m.reads) == 0 {
-			t.Fatalf("%s never answered", eng.name())
-		}
-		return before, m.reads[len(m.reads)-1].Index
-	}
-
-	if before, index := answer(etcd{}); index != before {
-		t.Errorf("etcd's answered the second read with %d, not %d: what we differ from is gone", index, before)
-	}
-	if before, index := answer(ours{}); index <= before {
-		t.Errorf("ours answered the second read with %d, but the write in between was at %d", index, before+1)
-	}
 }
 
 // The timeout is ElectionTick and what Rand draws.
@@ -177,36 +106,6 @@ func TestZeroSizesMeanOneEntry(t *testing.T) {
 	}
 	if sizes, panicked := batches(ours{}); panicked || fmt.Sprint(sizes) != "[0 0 1 1 1]" {
 		t.Errorf("ours gave batches of %v, panic: %t", sizes, panicked)
-	}
-}
-
-// A read of a leader that loses its leadership before its first commit, and wins
-// it back.
-func TestPostponedReadsEndWithLeadership(t *testing.T) {
-	answers := func(eng engine) int {
-		c := newCluster(t, plainPlan(3), eng)
-		m := c.member(1)
-		must(m.node.Campaign())
-		for m.node.status().role != raft.StateLeader.String() {
-			c.pump(m)
-			net := c.net
-			c.net = nil
-			for _, data := range net {
-				c.deliver(data)
-			}
-			c.pump(c.member(2))
-		}
-		m.node.ReadIndex([]byte("r"))
-		must(m.node.Step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 3, Commit: 1}))
-		c.net = nil
-		c.elect(1)
-		return len(m.reads)
-	}
-	if n := answers(etcd{}); n != 1 {
-		t.Errorf("etcd's answered %d times: what we differ from is gone", n)
-	}
-	if n := answers(ours{}); n != 0 {
-		t.Errorf("ours answered %d times", n)
 	}
 }
 
@@ -290,28 +189,6 @@ func TestTooSmallABufferIsAnError(t *testing.T) {
 	}()
 	n, err := their.MarshalTo(b)
 	t.Errorf("etcd's: %d, %v", n, err)
-}
-
-// A leader that was removed, of a group with one voter left, which is another.
-func TestRemovedLeaderAsksTheSingleVoter(t *testing.T) {
-	answers := func(eng engine) (alone, confirmed int) {
-		c := newCluster(t, plainPlan(2), eng)
-		c.elect(1)
-		must(c.member(1).node.ProposeConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 1}))
-		c.settle()
-		m := c.member(1)
-		m.node.ReadIndex([]byte("r"))
-		c.pump(m)
-		alone = len(m.reads)
-		c.settle()
-		return alone, len(m.reads)
-	}
-	if alone, _ := answers(etcd{}); alone != 1 {
-		t.Errorf("etcd's answered %d times at once: what we differ from is gone", alone)
-	}
-	if alone, confirmed := answers(ours{}); alone != 0 || confirmed != 1 {
-		t.Errorf("ours answered %d times at once, %d times when it was confirmed", alone, confirmed)
-	}
 }
 
 // A follower takes a Ready with a change in it, and gets a snapshot that has the
@@ -444,23 +321,6 @@ func TestRequestsForVotesWaitForTheDisk(t *testing.T) {
 	}
 }
 
-// A read whose context is nil, and the answers to its heartbeats.
-func TestReadWithoutContextIsAnswered(t *testing.T) {
-	answers := func(eng engine) int {
-		c := newCluster(t, plainPlan(3), eng)
-		c.elect(1)
-		c.member(1).node.ReadIndex(nil)
-		c.settle()
-		return len(c.member(1).reads)
-	}
-	if n := answers(etcd{}); n != 0 {
-		t.Errorf("etcd's answered %d times: what we differ from is gone", n)
-	}
-	if n := answers(ours{}); n != 1 {
-		t.Errorf("ours answered %d times", n)
-	}
-}
-
 // A leader gets what no library sends.
 func TestMalformedRequestsStopNobody(t *testing.T) {
 	step := func(eng engine, m pb.Message) (last pb.Entry, panicked any) {
@@ -509,4 +369,34 @@ func TestStorageThatGivesNothingIsNoticed(t *testing.T) {
 	if readys, panicked := wait(ours{}); panicked == nil {
 		t.Errorf("ours made %d Readys and did not panic", readys)
 	}
+}
+
+// mute is a logger that does not panic when it is asked to.
+type mute struct{ silent }
+
+func (mute) Panic(...any)          {}
+func (mute) Panicf(string, ...any) {}
+
+// A leader says that more is committed than its follower has, and the follower's logger
+// does not panic over it.
+func TestPanicsNeedNoLogger(t *testing.T) {
+	beyond := pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 9}
+	theirConfig, theirStore := theirConfig(loopConfig, nil), theirs.NewMemoryStorage()
+	theirConfig.Storage, theirConfig.Logger = theirStore, mute{}
+	their, err := theirs.NewRawNode(theirConfig)
+	must(err)
+	if err := their.Step(toMessage(beyond)); err != nil || their.BasicStatus().Commit != 9 {
+		t.Errorf("etcd's has commit %d, %v: what we differ from is gone", their.BasicStatus().Commit, err)
+	}
+
+	ourConfig := loopConfig
+	ourConfig.Storage, ourConfig.Logger = raft.NewMemoryStorage(), mute{}
+	our, err := raft.NewRawNode(&ourConfig)
+	must(err)
+	defer func() {
+		if recover() == nil {
+			t.Errorf("ours has commit %d", our.BasicStatus().Commit)
+		}
+	}()
+	must(our.Step(beyond))
 }

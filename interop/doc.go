@@ -17,7 +17,7 @@
 //   - sidebyside prints what both cost for the same work.
 //
 // Where the two differ on purpose, differences.go says how and why, and
-// differences_test.go shows it. Everything else that differs is a bug.
+// differences_test.go, reads_test.go and nodes_test.go show it. Everything else that differs is a bug.
 //
 // The scripts are quick by default; RAFT_LONG=1 runs many more of them, and
 // RAFT_SEED=n replays one.
