@@ -89,3 +89,12 @@ func TestZeroSizesMeanOneEntryAtATime(t *testing.T) {
 		t.Errorf("applied %d of 4", n.raft.log.applied)
 	}
 }
+
+// Programs may set a TraceLogger, and are told that it has no effect.
+func TestTraceLoggerHasNoEffect(t *testing.T) {
+	c := testConfig(1, storageWith(1))
+	c.TraceLogger = TracingEvent{}
+	if _, err := NewRawNode(c); err != nil || StateTraceDeployed {
+		t.Errorf("deployed: %t, %v", StateTraceDeployed, err)
+	}
+}

@@ -117,6 +117,24 @@ func TestStoppedNode(t *testing.T) {
 	})
 }
 
+// diss. §4.1.1: RestartNode on an empty storage makes no group: the node waits to be added
+// to one.
+func TestRestartNodeMakesNoGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := RestartNode(testConfig(1, NewMemoryStorage()))
+		defer n.Stop()
+		if err := n.Campaign(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if st := n.Status(); st.Config.String() != "voters=()" || st.RaftState != StateFollower || st.Term != 0 {
+			t.Errorf("status %v, %v", st, st.Config)
+		}
+		if rd, ok := offered(t, n, NewMemoryStorage()); ok {
+			t.Errorf("%s", DescribeReady(rd, nil))
+		}
+	})
+}
+
 // Step ignores what no peer may say, and answers of strangers: there is no error, and
 // nothing happens.
 func TestStepIgnoresWhatNoPeerMaySay(t *testing.T) {
