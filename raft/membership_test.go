@@ -226,6 +226,31 @@ func TestUnreadableChangeIsRefused(t *testing.T) {
 	}
 }
 
+// diss. §4.1: a change takes effect when it is applied, so a leader that has committed one
+// and not applied it yet takes no other.
+func TestCommittedChangeIsStillPending(t *testing.T) {
+	n := leaderOf(t, nil)
+	propose := func(change string) {
+		if err := n.ProposeConfChange(v2(pb.ConfChangeTransitionAuto, change)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose("v4")
+	n.drain(t)
+	mustStep(t, n, acked(2, 2, 3))
+	propose("v5")
+	if l := n.raft.log; l.committed != 3 || l.applied != 2 {
+		t.Fatalf("committed %d, applied %d", l.committed, l.applied)
+	}
+	n.drain(t)
+	propose("v6")
+	n.drain(t)
+	if first, second, third := n.entryAt(3), n.entryAt(4), n.entryAt(5); first.Type != pb.EntryConfChangeV2 ||
+		second.Type != pb.EntryNormal || third.Type != pb.EntryConfChangeV2 {
+		t.Errorf("%v, %v once it is committed, %v once it is applied", first.Type, second.Type, third.Type)
+	}
+}
+
 // A change is pending until it is applied itself: what comes before it in the same
 // proposal does not count.
 func TestChangeBehindOtherEntries(t *testing.T) {

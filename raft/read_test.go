@@ -310,6 +310,15 @@ func TestReadOfAFollower(t *testing.T) {
 	if got := lines(n.step(t, beat(2, 2, "r"))); got != want || len(n.reads) > 0 {
 		t.Errorf("%s, want %s", got, want)
 	}
+
+	// Contexts of two nodes may be the same.
+	n.step(t, pb.Message{Type: pb.MsgReadIndex, From: 3, To: 1, Entries: []pb.Entry{{Data: []byte("same")}}})
+	asked := n.step(t, pb.Message{Type: pb.MsgReadIndex, From: 2, To: 1, Entries: []pb.Entry{{Data: []byte("same")}}})
+	want = "1->3 MsgReadIndexResp Term:2 Log:0/2 Entries:[0/0 EntryNormal \"same\"]\n" +
+		"1->2 MsgReadIndexResp Term:2 Log:0/2 Entries:[0/0 EntryNormal \"same\"]\n"
+	if got := lines(n.step(t, beat(2, 2, string(asked[0].Context)))); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
 
 // Reads under way, and those that wait for the first commit, end with the leadership: who
