@@ -200,7 +200,12 @@ func TestMutants(t *testing.T) {
 	wg.Wait()
 }
 
-var failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)|^panic: (.*)`)
+// failedTest finds who noticed, and suddenEnd, what ended all tests without a word of who
+// it was.
+var (
+	failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+	suddenEnd  = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.*)`)
+)
 
 // source returns the path of the file to break, and its text.
 func (m mutant) source(t *testing.T) (path, text string) {
@@ -247,12 +252,16 @@ func (m mutant) test(t *testing.T) {
 	if err == nil {
 		t.Fatal("no test noticed")
 	}
-	if strings.Contains(string(out), "[build failed]") {
-		t.Fatalf("the mutant is no program:\n%s", out)
+	found := failedTest.FindAllStringSubmatch(string(out), -1)
+	if len(found) == 0 {
+		found = suddenEnd.FindAllStringSubmatch(string(out), -1)
+	}
+	if len(found) == 0 {
+		t.Fatalf("the mutant is no program, or no test could run:\n%s", out)
 	}
 	var names []string
-	for _, match := range failedTest.FindAllStringSubmatch(string(out), -1) {
-		names = append(names, match[1]+match[2])
+	for _, match := range found {
+		names = append(names, match[1])
 	}
 	t.Logf("noticed by %s", strings.Join(names, ", "))
 }
