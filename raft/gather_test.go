@@ -129,6 +129,34 @@ func TestEntriesWaitForTheRoundUnderWay(t *testing.T) {
 	}
 }
 
+// An answer that ends the round does not send what waits by itself: what comes before the
+// next Ready goes with it.
+func TestAnswersLetEntriesGather(t *testing.T) {
+	g := newGatheringGroup(t)
+	g.propose(1, "first")
+	g.takeGathered(1, false)
+	first := g.sent
+	g.sent = nil
+
+	g.propose(1, "second")
+	for _, m := range first {
+		g.step(m)
+	}
+	g.process(2)
+	answers := g.sent
+	g.sent = nil
+	for _, m := range answers {
+		g.step(m)
+	}
+	g.propose(1, "third")
+	g.takeGathered(1, false)
+	for _, to := range []uint64{2, 3} {
+		if messages, entries := g.appends(to); messages != 1 || entries != 2 {
+			t.Errorf("%d appends with %d entries to %d, want 1 with 2", messages, entries, to)
+		}
+	}
+}
+
 // What others wait to hear does not wait for the round under way: a refused vote, and
 // the word to a leader of an earlier term.
 func TestAnswersDoNotWaitForTheRound(t *testing.T) {

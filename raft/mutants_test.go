@@ -161,6 +161,7 @@ var mutants = []mutant{
 	{"let entries gather however long a round takes", "gather.go", "(overdue || !r.roundUnderWay())", "!r.roundUnderWay()"},
 	{"gather without telling of a commit", "gather.go", "p.pr.CanBumpCommit(r.log.committed)", "false"},
 	{"start a round while one is under way", "gather.go", "return r.log.committed+1 < r.gathered.from", "return false"},
+	{"let answers send what gathers", "gather.go", "return !r.gathers || p.pr.Next < r.gathered.from", "return true"},
 	{"let answers wait for the round under way", "gather.go", " && !r.outbox.answersOthers(r.id)", ""},
 	{"take proposals when removed", "node_loop.go", "\t\t\t\tfilled = nil // until the leader changes: it would all be dropped\n", ""},
 	{"keep the words of the threads from a Node", "node.go", "case IsLocalMsg(m.Type) && !IsLocalMsgTarget(m.From):", "case IsLocalMsg(m.Type):"},
