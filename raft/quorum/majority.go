@@ -103,7 +103,10 @@ func (c MajorityConfig) CommittedIndex(l AckedIndexer) Index {
 		acked = make([]Index, 0, n)
 	}
 	for id := range c {
-		index, _ := l.AckedIndex(id)
+		index, found := l.AckedIndex(id)
+		if !found {
+			index = 0 // whatever came with it
+		}
 		acked = append(acked, index)
 	}
 	slices.Sort(acked)

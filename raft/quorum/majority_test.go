@@ -66,6 +66,20 @@ func TestCommittedIndex(t *testing.T) {
 	}
 }
 
+// guesses gives an index for voters of whom nothing is known.
+type guesses map[uint64]Index
+
+func (g guesses) AckedIndex(id uint64) (Index, bool) { return g[id], false }
+
+// §5.3: what is not known to be acknowledged is not, whatever number comes with it.
+func TestGuessesCountForNothing(t *testing.T) {
+	for _, c := range []interface{ CommittedIndex(AckedIndexer) Index }{majority(1, 2, 3), JointConfig{majority(1), majority(2)}} {
+		if got := c.CommittedIndex(guesses{1: 5, 2: 5, 3: 5}); got != 0 {
+			t.Errorf("%v has committed %v", c, got)
+		}
+	}
+}
+
 // §5.2: a candidate wins with the votes of a majority, and has lost as soon as
 // there can be none.
 func TestVoteResult(t *testing.T) {
