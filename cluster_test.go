@@ -3,11 +3,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +19,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"example.com/raftexample/raft/vfs"
 )
@@ -665,92 +662,6 @@ func TestForceNewCluster(t *testing.T) {
 		t.Error("it warns of flags that say what it has stored")
 	}
 	c.list = list
-}
-
-// The command line's mistakes are one line each, and --help helps.
-func TestCommandLine(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"--id 0", "--id is a positive integer"},
-		{"--id 18446744073709551615 --cluster 18446744073709551615=http://a:1", "--id is a positive integer up to 9223372036854775807"},
-		{"--id x", "--help lists the flags"},
-		{"--id 4", "--id 4 is not in --cluster"},
-		{"--nonsense", "--help lists the flags"},
-		{"extra", `"extra" is not a flag`},
-		{"--cluster nonsense", "use http://HOST:PORT"},
-		{"--cluster http://a:1,http://a:1", "the same member twice"},
-		{"--cluster x=http://a:1", "begins with no ID"},
-		{"--cluster http://a:1/path", "more than a host and a port"},
-		{"--cluster http://a:0", "no port from 1 to 65535"},
-		{"--cluster http://a:65536", "no port from 1 to 65535"},
-		{"--cluster 9223372036854775808=http://a:1", "begins with no ID"},
-		{"--cluster https://a:1", "need --peer-ca"},
-		{"--peer-ca x", "go together"},
-		{"--port 0", "not a port"},
-		{"--log-level loud", "debug, info, warn or error"},
-		{"--log-format xml", "text or json"},
-		{"--snapshot-entries 0", "positive integer"},
-		{"--join --force-new-cluster", "exclude each other"},
-	} {
-		_, err := parseFlags(strings.Fields(tt.args), io.Discard)
-		var mistake usageError
-		if !errors.As(err, &mistake) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want %q", tt.args, err, tt.want)
-		}
-	}
-	var help bytes.Buffer
-	if _, err := parseFlags([]string{"--help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "--snapshot-entries") {
-		t.Errorf("--help: %v\n%s", err, help.String())
-	}
-	flags := map[string]bool{}
-	for _, word := range strings.Fields(help.String()) {
-		if strings.HasPrefix(word, "--") {
-			flags[strings.Trim(word, ",")] = true
-		}
-	}
-	if len(flags) < 14 {
-		t.Errorf("--help names %d flags", len(flags))
-	}
-}
-
-// Metrics are what Prometheus expects.
-func TestMetricsLint(t *testing.T) {
-	t.Parallel()
-	c := oneNode(t)
-	put(t, c.url(0, "/a"), "x", 10*time.Second)
-	body := do(t, "GET", c.url(0, "/-/metrics"), "").body
-	problems, err := promlint.New(strings.NewReader(body)).Lint()
-	if err != nil || len(problems) > 0 {
-		t.Errorf("%v %v", problems, err)
-	}
-	for _, want := range []string{"raftexample_wal_fsync_seconds_count", "raftexample_is_leader 1", `raftexample_proposals_total{outcome="applied"}`} {
-		if !strings.Contains(body, want) {
-			t.Errorf("no %s", want)
-		}
-	}
-}
-
-// Events tell what happens, and end with the node.
-func TestEvents(t *testing.T) {
-	t.Parallel()
-	c := oneNode(t)
-	resp, err := http.Get(c.url(0, "/-/events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if ct := resp.Header.Get("Content-Type"); ct != "text/event-stream" {
-		t.Errorf("Content-Type %s", ct)
-	}
-	put(t, c.url(0, "/a"), "x", 10*time.Second)
-	buf := make([]byte, 4096)
-	n, err := resp.Body.Read(buf)
-	if err != nil || !strings.HasPrefix(string(buf[:n]), "event: commit\ndata: {") {
-		t.Errorf("%q %v", buf[:n], err)
-	}
-	c.end(0)
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		t.Errorf("the stream ended with %v", err)
-	}
 }
 
 // A member that was wiped while nobody could tell it so ends as soon as it meets one

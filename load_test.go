@@ -352,3 +352,46 @@ func TestStartAndStop(t *testing.T) {
 	put(t, c.url(0, "/end"), "x", 20*time.Second)
 	w.check(t, c)
 }
+
+// A node takes so many writes at a time, and so many bytes, and refuses the next one at
+// once; there is room again when one has ended.
+func TestFullQueueIsRefused(t *testing.T) {
+	for name, size := range map[string]int{"many": 1, "large": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			most := min(maxWaiting, maxWaitingBytes/size)
+			cluster := fixedTerm{proposed: make(chan []byte, most)}
+			s := newKVStore(cluster, 1, 7, newMetrics(func() nodeStatus { return nodeStatus{} }))
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			value := strings.Repeat("v", size-1) // and a key of one byte
+			var first []byte
+			for i := range most {
+				wg.Go(func() {
+					if _, err := s.put(ctx, "k", value, always, 0); err != nil && err != errUnknown {
+						t.Errorf("a write that there was room for ended with %v", err)
+					}
+				})
+				if data := <-cluster.proposed; i == 0 {
+					first = data
+				}
+			}
+			refused := func() error {
+				brief, end := context.WithTimeout(ctx, 100*time.Millisecond)
+				defer end()
+				_, err := s.put(brief, "k", value, always, 0)
+				return err
+			}
+			if err := refused(); err != errBusy || errBusy.status != http.StatusServiceUnavailable {
+				t.Errorf("one more ended with %v", err)
+			}
+			if err := s.apply([]raftpb.Entry{{Term: 1, Index: 1, Data: first}}); err != nil {
+				t.Fatal(err)
+			}
+			if !waitUntil(ctx, func() bool { return refused() == errUnknown }) { // it was proposed
+				t.Error("there is no room again")
+			}
+			cancel()
+			wg.Wait()
+		})
+	}
+}
