@@ -65,8 +65,9 @@ type raftNode struct {
 	term      atomic.Uint64
 	lead      atomic.Uint64
 	committed atomic.Uint64
-	saving    atomic.Int64 // when the save under way began, in Unix nanoseconds; 0 if none is
-	unapplied atomic.Int64 // bytes committed and not yet applied
+	working   atomic.Int64  // when the round under way began, in Unix nanoseconds; 0 if none is
+	rounds    atomic.Uint64 // that have ended
+	unapplied atomic.Int64  // bytes committed and not yet applied
 
 	peerClient *http.Client // for requests that the leader has to serve
 
@@ -176,19 +177,30 @@ func (n *raftNode) run(ctx context.Context) {
 			runtime.Gosched() // who is about to propose may come along
 			n.forwardProposals()
 		case rd := <-n.node.Ready():
-			if err := n.handleReady(rd); err != nil {
-				n.fail(err)
+			if !n.round(func() error { return n.handleReady(rd) }) {
 				return
 			}
 		case taken := <-n.snapshots.taken:
-			if err := n.adoptSnapshot(taken); err != nil {
-				n.fail(err)
+			if !n.round(func() error { return n.adoptSnapshot(taken) }) {
 				return
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// round does what the loop has to do at the disk. It returns false when the node
+// cannot go on after that.
+func (n *raftNode) round(do func() error) bool {
+	n.working.Store(time.Now().UnixNano())
+	err := do()
+	n.working.Store(0)
+	n.rounds.Add(1)
+	if err != nil {
+		n.fail(err)
+	}
+	return err == nil
 }
 
 // handleReady takes one batch on its one-way trip: disk, network, store.
@@ -249,9 +261,6 @@ func (n *raftNode) splitMessages(messages []raftpb.Message) (early, late []raftp
 // the hard state. In the other order a crash in between would leave a log that
 // refers to a snapshot which does not exist, or a commit index beyond the log.
 func (n *raftNode) save(rd raft.Ready) error {
-	n.saving.Store(time.Now().UnixNano())
-	defer n.saving.Store(0)
-
 	marker := raftpb.SnapshotMetadata{}
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		marker = rd.Snapshot.Metadata
@@ -292,11 +301,11 @@ func (n *raftNode) noteEntries(entries []raftpb.Entry) {
 	}
 }
 
-// stuck says why the node cannot do its work, or "". A save that takes longer
-// than an election timeout is a disk that hangs. The leader's heartbeats wait
+// stuck says why the node cannot do its work, or "". A round that takes longer
+// than an election timeout waits for a disk that hangs. The leader's heartbeats wait
 // for it like everything else, so the others elect another.
 func (n *raftNode) stuck() string {
-	if since := n.saving.Load(); since != 0 {
+	if since := n.working.Load(); since != 0 {
 		if took := time.Since(time.Unix(0, since)); took > electionTimeout {
 			return fmt.Sprintf("the disk has not finished a write for %v", took.Round(100*time.Millisecond))
 		}

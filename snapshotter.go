@@ -211,7 +211,7 @@ func (n *raftNode) ReportSnapshot(id uint64, ok bool) {
 }
 
 // adoptTimeout is how long Raft may take to want a snapshot that has come in.
-const adoptTimeout = 10 * time.Second
+const adoptTimeout = time.Second
 
 // ReceiveSnapshot implements rafthttp.Raft. The file is stored under a name of
 // its own first; only the Ready that carries the snapshot gives it its proper
@@ -256,17 +256,18 @@ func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body i
 
 // awaitAdoption waits until a snapshot that has come in has its proper name. While
 // the disk hangs, the Ready that carries it waits, too: Raft may have taken it, and
-// then the node cannot do without the file.
+// then the node cannot do without the file. So rounds count as well as time: the one
+// under way, one that Raft made before it had the message, and the one after that.
 func (n *raftNode) awaitAdoption(adopted <-chan struct{}) error {
+	before := n.rounds.Load()
 	for {
-		busy := n.saving.Load() != 0
 		select {
 		case <-adopted:
 			return nil
 		case <-n.done:
 			return raft.ErrStopped
 		case <-time.After(adoptTimeout):
-			if !busy && n.saving.Load() == 0 {
+			if n.rounds.Load() > before+2 {
 				return errors.New("the snapshot was of no use")
 			}
 		}
