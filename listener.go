@@ -34,16 +34,14 @@ type server struct {
 	ended chan error // gets what Serve returned
 }
 
-// serve begins to answer requests, each of which must have come within limit if that
-// is not 0. TLS is used if there is a configuration.
+// serve begins to answer requests, each of which must have come within limit, unless
+// its handler gives it more time. TLS is used if there is a configuration.
 func serve(l net.Listener, handler http.Handler, limit time.Duration, tlsConfig *tls.Config, logger *slog.Logger) *server {
 	s := &server{ended: make(chan error, 1)}
 	s.Handler = handler
 	s.TLSConfig = tlsConfig
 	s.ReadHeaderTimeout = 5 * time.Second
-	if limit > 0 {
-		s.ReadTimeout, s.WriteTimeout = limit, limit+2*requestTimeout // who was too slow hears it
-	}
+	s.ReadTimeout, s.WriteTimeout = limit, limit+2*requestTimeout // who was too slow hears it
 	s.IdleTimeout = 2 * time.Minute
 	s.MaxHeaderBytes = 16 << 10
 	s.ErrorLog = log.New(debugWriter{logger}, "", 0) // what clients do wrong is theirs

@@ -102,7 +102,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 		store: node.store, reads: node.reads, node: node, metrics: node.metrics,
 		deadlines: deadlines{within: requests}, ending: make(chan struct{}),
 	}
-	peerServer := serve(peers, a.peerHandler(), 0, tlsServer, logger) // it sets its own deadlines
+	peerServer := serve(peers, a.peerHandler(), sendTimeout, tlsServer, logger) // streams extend that
 	clientServer := serve(clients, a.handler(), sendTimeout, nil, logger)
 	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
 

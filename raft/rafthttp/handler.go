@@ -35,6 +35,7 @@ func (t *Transport) serveStatus(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	setAnswerDeadline(w)
 	w.Header().Set("Content-Type", "application/json")
 	if _, err := w.Write(append(body, '\n')); err != nil {
 		t.Logger.Debug("status not sent", "node", t.ID, "err", err)
@@ -86,7 +87,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, req *http.Request) {
 	err := t.stepAll(req, from, in)
 	switch {
 	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
+		taken(w)
 	case errors.Is(err, errMessage):
 		t.logRefusal(req, err)
 		end(w, err.Error(), http.StatusBadRequest)
@@ -247,10 +248,25 @@ func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64
 	return 0, false
 }
 
+// taken answers a request all of whose messages were taken.
+func taken(w http.ResponseWriter) {
+	setAnswerDeadline(w)
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // end answers a request whose body may go on, and ends the connection with it.
 func end(w http.ResponseWriter, reason string, status int) {
+	setAnswerDeadline(w)
 	w.Header().Set("Connection", "close")
 	http.Error(w, reason, status)
+}
+
+// setAnswerDeadline gives an answer its time. The server's own limit counts from the
+// beginning of a request, which may be long ago.
+func setAnswerDeadline(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return // the connection has ended
+	}
 }
 
 func (t *Transport) identify(req *http.Request) (from uint64, err error) {

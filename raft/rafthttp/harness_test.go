@@ -181,6 +181,7 @@ type host struct {
 	raft   *notes
 	log    *logbook
 	addr   string
+	limit  time.Duration // of the server for each request; 0 for none
 	server *http.Server
 }
 
@@ -215,8 +216,11 @@ func (h *host) up(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.server = &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second} // a busy machine is no slow sender
-	go h.server.Serve(l)                                                              //nolint:errcheck // http.ErrServerClosed
+	h.server = &http.Server{
+		Handler: h.Handler(), ReadTimeout: h.limit, WriteTimeout: h.limit,
+		ReadHeaderTimeout: 5 * time.Second, // a busy machine is no slow sender
+	}
+	go h.server.Serve(l) //nolint:errcheck // http.ErrServerClosed
 }
 
 // down cuts all connections to the node.

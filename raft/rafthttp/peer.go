@@ -55,6 +55,8 @@ type peer struct {
 	up       bool          // the stream is open and has settled
 	problem  string        // why it is not, as it was logged
 	sending  bool          // a snapshot
+
+	noSnapshot string // why it could not be sent, as it was logged
 }
 
 func newPeer(t *Transport, id uint64, url string, stranger bool) *peer {
@@ -225,32 +227,41 @@ func (p *peer) noteFailure(err error) {
 	p.dropQueue()
 	p.t.Raft.ReportUnreachable(p.id)
 
-	// However a connection fails, it is the same news: the peer is not there. What
-	// a peer says is news each time that it says something else.
-	text := err.Error()
 	var refused *refusedError
-	said := errors.As(err, &refused)
-	if said {
-		text = refused.Error()
+	if errors.As(err, &refused) {
 		switch {
 		case refused.gone():
 			p.t.Raft.Removed(p.id)
 		case refused.replaced:
 			p.t.Raft.Replaced(p.id, refused.reason)
 		}
-	} else if i := strings.Index(text, "dial "); i >= 0 {
-		text = text[i:] // without our own port, which is another each time
 	}
 	p.mu.Lock()
-	news := p.problem == "" || said && p.problem != text
+	text, is := news(err, p.problem)
 	p.up = false
-	if news {
+	if is {
 		p.problem = text
 	}
 	p.mu.Unlock()
-	if news {
+	if is {
 		p.t.Logger.Warn("peer unreachable", "node", p.t.ID, "peer", p.id, "url", p.url, "err", text)
 	}
+}
+
+// news returns what an error says, and whether that is worth a line after what was
+// told before. However a connection fails, it is the same news: the peer is not there.
+// What a peer says is news each time that it says something else.
+func news(err error, before string) (text string, is bool) {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		text = refused.Error()
+		return text, text != before
+	}
+	text = err.Error()
+	if i := strings.Index(text, "dial "); i >= 0 {
+		text = text[i:] // without our own port, which is another each time
+	}
+	return text, before == ""
 }
 
 // noteSuccess marks the peer as reachable.

@@ -20,6 +20,9 @@ import (
 	pb "example.com/raftexample/raft/raftpb"
 )
 
+// failurePause is how long after a failure Raft hears of it: it tries again at once.
+const failurePause = 500 * time.Millisecond
+
 // sendSnapshot sends a snapshot in the background, one at a time to each peer.
 // Raft hears of the outcome exactly once.
 func (t *Transport) sendSnapshot(p *peer, m pb.Message) {
@@ -36,16 +39,37 @@ func (t *Transport) sendSnapshot(p *peer, m pb.Message) {
 	go func() {
 		defer t.wg.Done()
 		err := t.postSnapshot(p, m)
+		p.noteSnapshot(err, m.Snapshot.Metadata.Index)
 		if err != nil {
-			t.Logger.Warn("snapshot not sent", "node", t.ID, "peer", p.id, "index", m.Snapshot.Metadata.Index, "err", err)
-		} else {
-			t.Logger.Info("snapshot sent", "node", t.ID, "peer", p.id, "index", m.Snapshot.Metadata.Index)
+			select {
+			case <-time.After(failurePause):
+			case <-p.snapshots.Done():
+			}
 		}
 		p.mu.Lock()
 		p.sending = false
 		p.mu.Unlock()
 		t.Raft.ReportSnapshot(p.id, err == nil)
 	}()
+}
+
+// noteSnapshot logs the outcome of a transfer, a failure once for each reason.
+func (p *peer) noteSnapshot(err error, index uint64) {
+	text, is := "", true
+	p.mu.Lock()
+	if err != nil {
+		text, is = news(err, p.noSnapshot)
+	}
+	if is {
+		p.noSnapshot = text
+	}
+	p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.t.Logger.Info("snapshot sent", "node", p.t.ID, "peer", p.id, "index", index)
+	case is:
+		p.t.Logger.Warn("snapshot not sent", "node", p.t.ID, "peer", p.id, "index", index, "err", text)
+	}
 }
 
 func (t *Transport) postSnapshot(p *peer, m pb.Message) error {
@@ -115,11 +139,11 @@ func (t *Transport) serveSnapshot(w http.ResponseWriter, req *http.Request) {
 		t.OnReceived(m.Type)
 	}
 	if err := t.Raft.ReceiveSnapshot(req.Context(), m, body); err != nil {
-		t.Logger.Warn("snapshot not received", "node", t.ID, "peer", from, "index", m.Snapshot.Metadata.Index, "err", err)
+		t.Logger.Debug("snapshot not received", "node", t.ID, "peer", from, "index", m.Snapshot.Metadata.Index, "err", err) // the sender warns
 		end(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	taken(w)
 }
 
 // timedReader gives each read a deadline: a transfer may take long, but must go
@@ -130,7 +154,7 @@ type timedReader struct {
 }
 
 func (t *timedReader) Read(b []byte) (int, error) {
-	if err := t.control.SetReadDeadline(time.Now().Add(readTimeout)); err != nil {
+	if err := t.control.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil {
 		return 0, err
 	}
 	return t.r.Read(b)

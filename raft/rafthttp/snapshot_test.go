@@ -200,6 +200,45 @@ func TestOneSnapshotAtATime(t *testing.T) {
 	r.await(t, "the first to arrive", func() bool { return len(r.reports[2]) == 2 && r.reports[2][1] })
 }
 
+// Raft tries again at once when it hears of a failure. So it hears of it after a while,
+// and the log has each reason once.
+func TestFailuresAreFewAndSaidOnce(t *testing.T) {
+	hosts := newHosts(t, 2)
+	withState(t, hosts[0], func() io.Reader { return bytes.NewReader(content(1000)) }, 0)
+	reason := "another is coming in"
+	hosts[1].raft.receive = func(pb.Message, io.Reader) (string, error) {
+		if reason == "" {
+			return "", nil
+		}
+		return "", errors.New(reason)
+	}
+	r, began := hosts[0].raft, time.Now()
+	send := func(n int) {
+		t.Helper()
+		hosts[0].Send([]pb.Message{snapshotTo(1, 2)})
+		r.await(t, "the report", func() bool { return len(r.reports[2]) == n })
+	}
+	for n := 1; n <= 3; n++ {
+		send(n)
+	}
+	if took := time.Since(began); took < 3*failurePause {
+		t.Errorf("three failures took %v", took)
+	}
+	if n := hosts[0].log.count("snapshot not sent"); n != 1 || hosts[0].log.count(reason) != 1 {
+		t.Errorf("%d lines say so: %q", n, hosts[0].log.lines)
+	}
+	reason = "no room"
+	send(4)
+	if n := hosts[0].log.count("snapshot not sent"); n != 2 || hosts[0].log.count(reason) != 1 {
+		t.Errorf("%d lines, with another reason: %q", n, hosts[0].log.lines)
+	}
+	reason = ""
+	send(5)
+	if !r.reports[2][4] || hosts[0].log.count("snapshot sent") != 1 {
+		t.Errorf("in the end: %v, %q", r.reports[2], hosts[0].log.lines)
+	}
+}
+
 // What is no snapshot is refused on that path.
 func TestNoSnapshotOnThePathOfSnapshots(t *testing.T) {
 	h := newHosts(t, 1)[0]

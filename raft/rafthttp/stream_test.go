@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,6 +107,75 @@ func TestShortPostIsAStream(t *testing.T) {
 	if got := h.raft.messages; len(got) != 2 || got[0].Commit != 5 || got[1].Commit != 6 {
 		t.Errorf("received %v", got)
 	}
+}
+
+// A server that gives each request a limited time gives a stream more, and a snapshot,
+// as long as they go on; and both their answers.
+func TestStreamOutlivesTheServersLimits(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	for path, messages := range map[string][]byte{
+		"/raft":          encoded(heartbeat(2, 1, 1), heartbeat(2, 1, 2)),
+		"/raft/snapshot": append(encoded(snapshotTo(2, 1)), content(1000)...),
+	} {
+		t.Run(path, func(t *testing.T) {
+			h := newHost(t, 1)
+			h.limit = limit
+			h.up(t)
+			body, w := io.Pipe()
+			go func() {
+				for part := range slices.Chunk(messages, len(messages)/3+1) {
+					time.Sleep(2 * limit)
+					if _, err := w.Write(part); err != nil {
+						return // the answer says why
+					}
+				}
+				w.Close()
+			}()
+			req, err := http.NewRequest(http.MethodPost, h.URL+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range headers() {
+				req.Header.Set(name, value)
+			}
+			req.Close = true
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusNoContent {
+				t.Errorf("answer %s", resp.Status)
+			}
+		})
+	}
+}
+
+// Who takes a stream to its end and does not answer is given up.
+func TestAnswerIsNotAwaitedForEver(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(io.Discard, conn)
+			}()
+		}
+	}()
+	h := newHost(t, 1)
+	h.SetPeer(2, "http://"+l.Addr().String())
+	h.Send([]pb.Message{heartbeat(1, 2, 1)})
+	h.RemovePeer(2) // what waits goes out, and then the stream ends
+	h.raft.await(t, "the report", func() bool { return h.raft.lost[2] > 0 })
 }
 
 // encoded is messages as they stand in a body.

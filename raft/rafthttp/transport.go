@@ -94,9 +94,10 @@ const (
 	maxMessageBytes  = 64 << 20
 	maxStrangers     = 64 // senders that are no members, as far as we know
 
-	writeTimeout  = 5 * time.Second  // for one chunk
+	writeTimeout  = 5 * time.Second  // for one chunk, or an answer
 	idleTimeout   = 10 * time.Second // a stream with nothing to carry is ended
 	readTimeout   = 30 * time.Second // no word in this time: the sender is gone
+	stallTimeout  = 10 * time.Second // nor more of a snapshot
 	answerTimeout = 30 * time.Second // for the answer to a snapshot
 )
 
@@ -125,7 +126,7 @@ func New(c Config) *Transport {
 		inbound: map[uint64]*inbound{},
 		refused: map[string]bool{},
 	}
-	t.streams = &http.Client{Transport: newRoundTripper(c.TLS, c.Dial, 0)}
+	t.streams = &http.Client{Transport: newRoundTripper(c.TLS, c.Dial, writeTimeout)}
 	t.client = &http.Client{Transport: newRoundTripper(c.TLS, c.Dial, answerTimeout)}
 	return t
 }
