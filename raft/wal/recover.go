@@ -149,8 +149,13 @@ func (w *WAL) openTail(r *replay, name string, b []byte) error {
 	w.bytes = r.bytes
 	// Anything but zeros is made zeros: what is left of a write, or of the file's
 	// earlier life, must not be found behind frames to come.
-	r.torn = len(bytes.Trim(tail, "\x00")) > 0
+	r.torn = !isZero(tail)
 	return w.makeDurable(b)
+}
+
+// isZero reports whether b is all zeros: the first is one, and each is like the one before.
+func isZero(b []byte) bool {
+	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }
 
 // makeDurable sees to it that no crash undoes what was read, which may be in the
