@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"example.com/raftexample/raft/rafthttp"
@@ -90,5 +91,9 @@ func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 	if n.members.isRemoved(from) {
 		return fmt.Errorf("member %d was %w", from, rafthttp.ErrRemoved)
 	}
-	return n.dir.meet(from, incarnation)
+	err := n.dir.meet(from, incarnation)
+	if err != nil && !errors.Is(err, rafthttp.ErrReplaced) {
+		n.fail(fmt.Errorf("note that member %d was met: %w", from, err))
+	}
+	return err
 }

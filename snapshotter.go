@@ -231,7 +231,7 @@ func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body i
 	}
 	in, err := n.snaps.Receive(meta, body)
 	if err != nil {
-		return err
+		return n.mustWrite(err)
 	}
 	adopted := make(chan struct{})
 	s.mu.Lock()
@@ -251,7 +251,15 @@ func (n *raftNode) ReceiveSnapshot(ctx context.Context, m raftpb.Message, body i
 		return nil
 	}
 	s.incoming = nil
-	return errors.Join(err, in.Abort())
+	return errors.Join(err, n.mustWrite(in.Abort()))
+}
+
+// mustWrite ends the node if it is our own disk that failed to take a snapshot.
+func (n *raftNode) mustWrite(err error) error {
+	if errors.Is(err, snap.ErrDisk) {
+		n.fail(err)
+	}
+	return err
 }
 
 // awaitAdoption waits until a snapshot that has come in has its proper name. While

@@ -65,6 +65,10 @@ func (e *DamageError) Error() string {
 		"or remove this member from its cluster, delete its data and add it under a new id", e.File, e.Offset, e.Reason)
 }
 
+// ErrDisk is wrapped by what Receive and Abort return when it was the disk that failed,
+// and not the sender.
+var ErrDisk = errors.New("the disk failed")
+
 // Open opens a directory of snapshots, which it creates if need be, and removes
 // what a crash left unfinished. A nil fsys means vfs.OS.
 func Open(path string, fsys vfs.FS) (*Dir, error) {
@@ -128,7 +132,8 @@ type pending struct {
 	name  string // for now
 	final string
 	off   int64
-	dirty int // bytes since the last sync
+	dirty int   // bytes since the last sync
+	err   error // what the disk said when it failed
 }
 
 func (d *Dir) create(m pb.SnapshotMetadata, ending string) (*pending, error) {
@@ -149,11 +154,15 @@ func (p *pending) Write(b []byte) (int, error) {
 		p.dirty = 0
 		err = p.f.Sync()
 	}
+	p.err = errors.Join(p.err, err)
 	return n, err
 }
 
 // finish makes the content durable and closes the file.
-func (p *pending) finish() error { return errors.Join(p.f.Sync(), p.f.Close()) }
+func (p *pending) finish() error {
+	p.err = errors.Join(p.err, p.f.Sync(), p.f.Close())
+	return p.err
+}
 
 // establish gives the file its proper name, durably.
 func (p *pending) establish() error {

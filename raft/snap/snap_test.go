@@ -268,13 +268,38 @@ func TestReceiveRefuses(t *testing.T) {
 			if err == nil {
 				t.Fatalf("received %v", in)
 			}
-			if name == "a broken line" && !errors.Is(err, broken) {
+			if name == "a broken line" && !errors.Is(err, broken) || errors.Is(err, ErrDisk) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v", err)
 			}
 			if got := names(t, path); got != "" {
 				t.Errorf("left behind: %s", got)
 			}
 		})
+	}
+}
+
+// A disk that fails is told from a sender that does, whatever it fails at.
+func TestReceiveOnABadDisk(t *testing.T) {
+	from, m := mustOpen(t, "/data/a", crashfs.New()), at(7, 2)
+	mustSave(t, from, m, noise(syncEvery+chunkSize))
+	sent := raw(t, from, m)
+	for step := 1; ; step++ {
+		disk := crashfs.New()
+		d := mustOpen(t, "/data/b", disk)
+		disk.FailAt(disk.Ops()+step, syscall.ENOSPC)
+		in, err := d.Receive(m, bytes.NewReader(sent))
+		if err == nil {
+			err = in.Abort()
+		}
+		if err == nil {
+			if step < 10 {
+				t.Fatalf("done after %d steps", step)
+			}
+			return
+		}
+		if !errors.Is(err, ErrDisk) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("step %d: %v", step, err)
+		}
 	}
 }
 

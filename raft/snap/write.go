@@ -110,7 +110,7 @@ type Incoming struct{ p *pending }
 func (d *Dir) Receive(m pb.SnapshotMetadata, body io.Reader) (*Incoming, error) {
 	p, err := d.create(m, incoming)
 	if err != nil {
-		return nil, fmt.Errorf("receive snapshot: %w", err)
+		return nil, fmt.Errorf("receive snapshot: %w: %w", ErrDisk, err)
 	}
 	out := bufio.NewWriterSize(p, chunkSize)
 	r := newReader(io.TeeReader(body, out), p.name)
@@ -126,11 +126,17 @@ func (d *Dir) Receive(m pb.SnapshotMetadata, body io.Reader) (*Incoming, error) 
 	} else {
 		err = errors.Join(err, p.f.Close())
 	}
-	in := &Incoming{p: p}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("receive snapshot: %w", err), in.Abort())
+	if err == nil {
+		return &Incoming{p: p}, nil
 	}
-	return in, nil
+	if p.err != nil {
+		return nil, fmt.Errorf("receive snapshot: %w: %w", ErrDisk, p.err) // the process ends, and its next start tidies up
+	}
+	var damage *DamageError
+	if errors.As(err, &damage) { // no file of ours
+		err = fmt.Errorf("what came is damaged at offset %d: %s", damage.Offset, damage.Reason)
+	}
+	return nil, errors.Join(fmt.Errorf("receive snapshot: %w", err), (&Incoming{p: p}).Abort())
 }
 
 // Commit gives the snapshot its proper name, durably.
@@ -142,4 +148,9 @@ func (in *Incoming) Commit() error {
 }
 
 // Abort deletes it.
-func (in *Incoming) Abort() error { return in.p.d.fs.Remove(in.p.name) }
+func (in *Incoming) Abort() error {
+	if err := in.p.d.fs.Remove(in.p.name); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	return nil
+}
