@@ -167,31 +167,52 @@ func (n *raftNode) adoptSnapshot(t takenSnapshot) error {
 	return nil
 }
 
-// compact drops the log in memory up to a snapshot, but for a tail.
+// compact drops the log in memory up to a snapshot, but for a tail, and for what peers
+// that are there still lack, unless that is more than a snapshot. Else one on a slow
+// link would begin anew, with the next snapshot, as long as there are writes.
 func (n *raftNode) compact(index uint64) error {
 	first, err := n.storage.FirstIndex()
 	if err != nil {
 		return err
 	}
-	from := max(first, index+1-min(tailEntries, index))
+	lacking := n.lacking()
+	from := index + 1 - min(tailEntries, index)
+	for next := range lacking {
+		from = min(from, next)
+	}
+	from = max(first, from)
 	entries, err := n.storage.Entries(from, index+1, 1<<62)
 	if err != nil {
 		return fmt.Errorf("read the log's tail: %w", err)
 	}
-	size, keep := 0, len(entries)
-	for keep > 0 && size+entries[keep-1].Size() <= tailBytes {
-		keep--
-		size += entries[keep].Size()
+	kept, size := index+1, int64(0) // the first that stays
+	for i := len(entries) - 1; i >= 0; i-- {
+		e := &entries[i]
+		size += int64(e.Size())
+		tail := index-e.Index < tailEntries && size <= tailBytes
+		if tail || lacking[e.Index] && size <= max(minLogBytes, n.snapshots.lastSize) {
+			kept = e.Index
+		}
 	}
-	// entries[keep:] stay.
-	to := from + uint64(keep) - 1
-	if to < first {
+	if kept <= first {
 		return nil
 	}
-	if err := n.storage.Compact(to); err != nil && !errors.Is(err, raft.ErrCompacted) {
-		return fmt.Errorf("compact the log to %d: %w", to, err)
+	if err := n.storage.Compact(kept - 1); err != nil && !errors.Is(err, raft.ErrCompacted) {
+		return fmt.Errorf("compact the log to %d: %w", kept-1, err)
 	}
 	return nil
+}
+
+// lacking is the first entry that each peer lacks, as far as the leader knows, of
+// those that are there. Who gets a snapshot needs what is behind that.
+func (n *raftNode) lacking() map[uint64]bool {
+	there, next := n.transport.Reachable(), map[uint64]bool{}
+	for id, pr := range n.node.Status().Progress {
+		if there[id] {
+			next[max(pr.Match, pr.PendingSnapshot)+1] = true
+		}
+	}
+	return next
 }
 
 // OpenSnapshot implements rafthttp.Raft: the file of a MsgSnap, as it lies on
