@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"testing"
@@ -118,5 +119,28 @@ func TestNodeClosesAfterItsStoreFailed(t *testing.T) {
 		t.Log(err)
 	case <-time.After(10 * time.Second):
 		t.Fatal("the store took a command of a version that it does not know")
+	}
+}
+
+// §5.4.3 (State Machine Safety): entries are applied in order, each once. A store that
+// is given something else stops before it becomes another than the rest.
+func TestEntriesAreAppliedOnce(t *testing.T) {
+	entries := func(indexes ...uint64) (all []raftpb.Entry) {
+		for _, index := range indexes {
+			c := command{op: opPut, term: 1, key: "k", value: "v"}
+			all = append(all, raftpb.Entry{Term: 1, Index: index, Data: c.encode()})
+		}
+		return all
+	}
+	for name, wrong := range map[string][]raftpb.Entry{
+		"the last one again": entries(3), "all again": entries(1, 2, 3), "a gap": entries(5), "a gap in a batch": entries(4, 6),
+	} {
+		s := newKVStore(nil, 1, 1, nil)
+		if err := errors.Join(s.apply(entries(1)), s.apply(entries(2, 3))); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.apply(wrong); err == nil {
+			t.Errorf("%s was applied", name)
+		}
 	}
 }

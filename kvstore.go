@@ -129,7 +129,8 @@ type settled struct {
 	outcome
 }
 
-// apply carries out a batch of entries.
+// apply carries out a batch of entries, each of which follows the one before: applied
+// twice, or not at all, it would make this replica another than the rest.
 func (s *kvStore) apply(entries []raftpb.Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -139,6 +140,10 @@ func (s *kvStore) apply(entries []raftpb.Entry) error {
 	newTerm := false
 	for i := range entries {
 		e := &entries[i]
+		if e.Index != s.index+1 {
+			s.mu.Unlock()
+			return fmt.Errorf("entry %d came to be applied after entry %d", e.Index, s.index)
+		}
 		newTerm = newTerm || e.Term > s.term
 		s.index, s.term = e.Index, e.Term
 		if e.Type != raftpb.EntryNormal || len(e.Data) == 0 {
