@@ -43,7 +43,7 @@ func startLone(ctx context.Context, fsys vfs.FS) (*lone, error) {
 		return nil, err
 	}
 	logger := slog.New(slog.DiscardHandler)
-	if err := settleIdentity(ctx, &cfg, dir, nil, logger); err != nil {
+	if err := settleIdentity(ctx, &cfg, dir, nil); err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
 	l := &lone{dir: dir, node: newRaftNode(cfg, dir, nil, logger)}

@@ -88,7 +88,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
-	if err := settleIdentity(ctx, &cfg, dir, tlsClient, logger); err != nil {
+	if err := settleIdentity(ctx, &cfg, dir, tlsClient); err != nil {
 		return errors.Join(err, peers.Close(), clients.Close())
 	}
 
@@ -176,7 +176,7 @@ func (c *config) peerAddr() string {
 
 // settleIdentity makes sure that the data directory is this member's, and makes
 // a new one so.
-func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config, logger *slog.Logger) error {
+func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
 	switch {
 	case dir.isNew() && cfg.forceNew:
 		return fmt.Errorf("%s holds no member's data to start a new cluster from", dir.path)
@@ -196,9 +196,6 @@ func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *t
 		})
 	case dir.Removed:
 		return errRemoved
-	case !dir.Joined && !slices.Equal(cfg.cluster, dir.Founders):
-		logger.Warn("the data directory wins over --cluster", "node", cfg.id,
-			"stored", describeMembers(dir.Founders), "flag", describeMembers(cfg.cluster))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func newNodeIn(t *testing.T, path string, flags ...string) *raftNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := settleIdentity(t.Context(), &cfg, dir, nil, slog.New(slog.DiscardHandler)); err != nil {
+	if err := settleIdentity(t.Context(), &cfg, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	return newRaftNode(cfg, dir, nil, slog.New(slog.DiscardHandler))

@@ -9,6 +9,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"time"
 
 	"example.com/raftexample/raft/raftpb"
@@ -58,9 +60,14 @@ func (n *raftNode) load(rec wal.Recovery) error {
 			return err
 		}
 		n.confState = rec.Snapshot.ConfState
-		if err := n.publishSnapshot(rec.Snapshot); err != nil {
+		if err := n.publishSnapshot(rec.Snapshot); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the snapshot of member %d is gone (%w): restore it from a copy, or %s", n.cfg.id, err, wipedRecipe(n.cfg.id))
+		} else if err != nil {
 			return err
 		}
+	}
+	if err := n.compareFlags(&rec); err != nil {
+		return err
 	}
 	if err := n.snaps.Keep(rec.Snapshot); err != nil {
 		return err
@@ -72,6 +79,44 @@ func (n *raftNode) load(rec wal.Recovery) error {
 	n.term.Store(rec.HardState.Term)
 	n.committed.Store(rec.HardState.Commit)
 	return n.storage.Append(rec.Entries)
+}
+
+// compareFlags warns when --cluster is not what is stored, which wins. A list that has
+// no member in common with it means another cluster: then somebody took the wrong
+// directory.
+func (n *raftNode) compareFlags(rec *wal.Recovery) error {
+	stored := newMembership()
+	for _, m := range n.members.list() { // as in the snapshot
+		stored.members[m.ID] = m
+	}
+	for i := range rec.Entries {
+		e := &rec.Entries[i]
+		if e.Type != raftpb.EntryConfChange || e.Index > rec.HardState.Commit {
+			continue
+		}
+		var cc raftpb.ConfChange
+		if err := cc.Unmarshal(e.Data); err != nil {
+			return fmt.Errorf("entry %d changes the membership and cannot be read: %w", e.Index, err)
+		}
+		stored.apply(cc, &raftpb.ConfState{})
+	}
+	flag, members := describeMembers(n.cfg.cluster), describeMembers(stored.list())
+	if members == "" || members == flag {
+		return nil
+	}
+	if !haveCommon(n.cfg.cluster, stored.list()) && !haveCommon(n.cfg.cluster, n.dir.Founders) {
+		return fmt.Errorf("%s belongs to another cluster, %s of %s, and --cluster is %s: choose another directory with --data-dir",
+			n.dir.path, n.dir.Cluster, members, flag)
+	}
+	n.logger.Warn("the data directory wins over --cluster", "node", n.cfg.id, "stored", members, "flag", flag)
+	return nil
+}
+
+// haveCommon reports whether two lists have a member in common, at the same URL.
+func haveCommon(a, b []member) bool {
+	return slices.ContainsFunc(a, func(m member) bool {
+		return slices.ContainsFunc(b, func(o member) bool { return o.ID == m.ID && o.URL == m.URL })
+	})
 }
 
 // rewriteForNewCluster appends to the log what makes this member the only one:

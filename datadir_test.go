@@ -1,0 +1,181 @@
+// The data directory as a start finds it: damaged, of another time, another cluster's,
+// or with other members than the command line names.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/raftexample/raft/vfs"
+)
+
+// refusesToStart wants a start to end with one line that says all of this.
+func refusesToStart(t *testing.T, what string, args []string, want ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := run(ctx, args, machine{fs: vfs.OS}, io.Discard, io.Discard)
+	if err == nil {
+		t.Errorf("%s: it started", what)
+		return
+	}
+	for _, part := range want {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v, without %q", what, err, part)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: more than a line: %v", what, err)
+	}
+}
+
+// A file that is damaged, missing or of a later version is refused with its name, the
+// place, and what to do; nothing is changed, so that a good copy can be put back.
+func TestDamagedFiles(t *testing.T) {
+	t.Parallel()
+	c := newTestClusterWith(t, 1, nil, "http", "--snapshot-entries", "10")
+	for i := range 25 {
+		put(t, c.url(0, fmt.Sprintf("/k%d", i)), "value", 20*time.Second)
+	}
+	waitFor(t, 10*time.Second, "a snapshot", func() bool { return c.status(0).SnapshotIndex > 0 })
+	c.end(0)
+	only := func(pattern string) string {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(c.dir, "n1", pattern))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%s: %v, %v", pattern, files, err)
+		}
+		return files[0]
+	}
+	log, snapshot, member := only("wal/*.wal"), only("snap/*.snap"), only("member.json")
+	const elsewhere = "add it under a new id"
+	for _, tt := range []struct {
+		what, file string
+		damage     func(content []byte) []byte // nil: the file is gone
+		want       []string
+	}{
+		{"a bit in the log", log, flipped(200), []string{log + " is damaged at offset", "restore the file from a copy", elsewhere}},
+		{"a bit in the log's first bytes", log, flipped(3), []string{log + " is damaged at offset 0", elsewhere}},
+		{"the log is empty", log, func([]byte) []byte { return nil }, []string{log + " is damaged at offset 0", elsewhere}},
+		{"the log is gone", log, nil, []string{"the log of member 1 is empty", elsewhere}},
+		{"a bit in the snapshot's state", snapshot, flipped(100), []string{snapshot + " is damaged at offset", "restore the file from a copy", elsewhere}},
+		{"a bit in the snapshot's head", snapshot, flipped(9), []string{snapshot + " is damaged at offset 0", elsewhere}},
+		{"half of the snapshot", snapshot, func(b []byte) []byte { return b[:len(b)/2] }, []string{snapshot + " is damaged at offset", elsewhere}},
+		{"the snapshot is gone", snapshot, nil, []string{snapshot, "is gone", elsewhere}},
+		{"the identity is damaged", member, flipped(0), []string{member + " is damaged", elsewhere}},
+		{"the identity is gone", member, nil, []string{"has a log but no member.json", "--data-dir"}},
+		{"a later format", member, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"format": 1`, `"format": 2`, 1))
+		}, []string{"has format 2, this program knows format 1", "needs a newer version"}},
+	} {
+		whole, err := os.ReadFile(tt.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(tt.file); err != nil {
+			t.Fatal(err)
+		}
+		if tt.damage != nil {
+			if err := os.WriteFile(tt.file, tt.damage(append([]byte(nil), whole...)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refusesToStart(t, tt.what, c.args(0), tt.want...)
+		if tt.damage != nil {
+			if left, err := os.ReadFile(tt.file); err != nil || string(left) != string(tt.damage(append([]byte(nil), whole...))) {
+				t.Errorf("%s: the file was changed, %v", tt.what, err)
+			}
+		}
+		if tt.file == log { // a log that was begun anew must go
+			if err := os.RemoveAll(filepath.Dir(log)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Dir(log), 0o750); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(tt.file, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.start(0)
+	if got := get(t, c.url(0, "/k24")); got != "value" {
+		t.Errorf("after all was put right: %q", got)
+	}
+}
+
+func flipped(at int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b[at] ^= 1
+		return b
+	}
+}
+
+// On a restart the stored members win over those on the command line, and one line
+// lists both; a list that has nothing in common with them is of another cluster.
+func TestStoredMembersWin(t *testing.T) {
+	t.Parallel()
+	c := newTestClusterWith(t, 1, nil, "http", "--snapshot-entries", "5")
+	put(t, c.url(0, "/k"), "v", 20*time.Second)
+	own := "1=http://127.0.0.1:" + c.peers[0]
+	warnings := func(list string) []string {
+		t.Helper()
+		c.end(0)
+		c.logs.reset()
+		c.list = list
+		c.start(0)
+		put(t, c.url(0, "/k"), "w", 20*time.Second)
+		var lines []string
+		for line := range strings.Lines(c.logs.String()) {
+			if strings.Contains(line, "level=WARN") && !strings.Contains(line, "unreachable") {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	if lines := warnings(own); len(lines) > 0 {
+		t.Errorf("of flags that are right: %q", lines)
+	}
+	add := func(id string) {
+		t.Helper()
+		if a := do(t, "POST", c.url(0, "/-/members/"+id+"?learner"), "http://127.0.0.1:"+id); a.status != 204 {
+			t.Fatalf("adding %s: %v", id, a)
+		}
+	}
+	check := func(stored, flag string) {
+		t.Helper()
+		members := get(t, c.url(0, "/-/members"))
+		lines := warnings(flag)
+		if len(lines) != 1 || !strings.Contains(lines[0], "wins over --cluster") ||
+			!strings.Contains(lines[0], fmt.Sprintf("stored=%q", stored)) || !strings.Contains(lines[0], fmt.Sprintf("flag=%q", flag)) {
+			t.Errorf("of %s: %q", flag, lines)
+		}
+		if got := get(t, c.url(0, "/-/members")); got != members {
+			t.Errorf("with %s the members are %s, not %s", flag, got, members)
+		}
+	}
+	add("2")
+	stored := own + ",2=http://127.0.0.1:2" // in the log
+	check(stored, own)
+	add("3")
+	stored += ",3=http://127.0.0.1:3"
+	for range 12 {
+		put(t, c.url(0, "/k"), "x", 20*time.Second)
+	}
+	waitFor(t, 10*time.Second, "a snapshot", func() bool { return c.status(0).SnapshotIndex > 15 })
+	check(stored, own+",2=http://127.0.0.1:9,7=http://127.0.0.1:7")
+	if lines := warnings(stored); len(lines) > 0 {
+		t.Errorf("of flags that are right again: %q", lines)
+	}
+	c.end(0)
+	ports := freePorts(t, 1)
+	c.list = "1=http://127.0.0.1:" + ports[0] + ",2=http://127.0.0.1:9"
+	refusesToStart(t, "another cluster", c.args(0), "belongs to another cluster", own, c.list, "choose another directory with --data-dir")
+}
