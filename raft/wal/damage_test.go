@@ -3,10 +3,12 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,14 +142,30 @@ func TestAnyTailIsCutOff(t *testing.T) {
 	w, want := mustOpen(t, dir, o)
 	mustClose(t, w)
 
+	made := func(id, number, synced uint64) []byte {
+		var f frame
+		f.begin()
+		for _, e := range entries(9, want.Entries[len(want.Entries)-1].Index+1, 2) {
+			f.addEntry(&e)
+		}
+		return bytes.Clone(f.seal(segmentHeader{id: id}.seed(), w.header.number, number, synced))
+	}
+	// Frames of an earlier life of the same file: all is right but the segment's id.
+	earlier := func(number uint64) []byte { return made(w.header.id+1, number, 1<<40) }
+	torn := made(w.header.id, w.frames, uint64(end))
+	torn[len(torn)-1] ^= 1
+
 	for name, tail := range map[string][]byte{
-		"nothing":             {},
-		"zeros":               make([]byte, 100),
-		"garbage":             []byte(strings.Repeat("garbage ", 30)),
-		"a magic number":      {0x57, 0x52, 0x46, 0x52},
-		"half a sector":       append(make([]byte, 256), strings.Repeat("x", 256)...),
-		"another segment":     read(t, paths[1]),
-		"its own first frame": whole[segmentHeaderLen:],
+		"an earlier life":                earlier(w.frames),
+		"a tear, then an earlier life":   slices.Concat(torn, earlier(w.frames+1)),
+		"a tear, zeros, an earlier life": slices.Concat(torn[:50], make([]byte, 30), earlier(w.frames+1)),
+		"nothing":                        {},
+		"zeros":                          make([]byte, 100),
+		"garbage":                        []byte(strings.Repeat("garbage ", 30)),
+		"a magic number":                 {0x57, 0x52, 0x46, 0x52},
+		"half a sector":                  append(make([]byte, 256), strings.Repeat("x", 256)...),
+		"another segment":                read(t, paths[1]),
+		"its own first frame":            whole[segmentHeaderLen:],
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, last, append(append([]byte(nil), whole[:end]...), tail...))
