@@ -15,7 +15,7 @@ import (
 
 type judge struct {
 	s           *sim
-	leaders     map[uint64]uint64       // by term: Election Safety
+	leaders     map[uint64]reign        // by term: Election Safety
 	votes       map[vote]uint64         // one per node and term
 	entries     map[entryKey]entryValue // Log Matching
 	committed   map[uint64]uint64       // by index, the term: Leader Completeness
@@ -25,6 +25,13 @@ type judge struct {
 }
 
 type vote struct{ node, term uint64 }
+
+// reign is who leads a term. A node that has crashed in between does not lead it
+// again: its log need not be what it was.
+type reign struct {
+	node uint64
+	life int
+}
 
 type entryKey struct{ term, index uint64 }
 
@@ -47,7 +54,7 @@ type seen struct {
 
 func (j *judge) begin(s *sim) {
 	*j = judge{
-		s: s, leaders: map[uint64]uint64{}, votes: map[vote]uint64{}, entries: map[entryKey]entryValue{},
+		s: s, leaders: map[uint64]reign{}, votes: map[vote]uint64{}, entries: map[entryKey]entryValue{},
 		committed: map[uint64]uint64{}, states: map[uint64]uint64{}, confs: map[uint64]pb.ConfState{},
 	}
 	if !s.plan.bootstrap {
@@ -84,10 +91,12 @@ func (j *judge) look(n *node) {
 		return
 	}
 	// Election Safety: at most one leader can be elected in a given term.
-	if other, ok := j.leaders[st.Term]; ok && other != n.id {
-		j.s.fail("nodes %d and %d both lead in term %d", other, n.id, st.Term)
+	now := reign{n.id, n.life}
+	if other, ok := j.leaders[st.Term]; ok && other != now {
+		j.s.fail("node %d in its life %d and node %d in its life %d both lead in term %d",
+			other.node, other.life, n.id, n.life, st.Term)
 	}
-	j.leaders[st.Term] = n.id
+	j.leaders[st.Term] = now
 }
 
 // ready checks a Ready as it is taken.
@@ -213,8 +222,8 @@ func (j *judge) applied(n *node) {
 func (j *judge) sent(n *node, m *pb.Message) {
 	switch m.Type {
 	case pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap:
-		if j.leaders[m.Term] != n.id {
-			j.s.fail("node %d sends %v in term %d, in which %d leads", n.id, m.Type, m.Term, j.leaders[m.Term])
+		if lead := j.leaders[m.Term].node; lead != n.id {
+			j.s.fail("node %d sends %v in term %d, in which %d leads", n.id, m.Type, m.Term, lead)
 		}
 	case pb.MsgVote:
 		// Or it could ask again in the same term after a crash, with a shorter log.

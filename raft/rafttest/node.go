@@ -1,12 +1,11 @@
 // Nodes: what the user of a raft.RawNode does, with a crash possible between any
 // two steps.
+//
+// Start at proceed. life.go starts and ends nodes.
 
 package rafttest
 
 import (
-	"io"
-	"log"
-	"math/rand/v2"
 	"slices"
 
 	"example.com/raftexample/raft"
@@ -17,6 +16,7 @@ import (
 type node struct {
 	id   uint64
 	up   bool
+	life int // how often it has started
 	disk disk
 
 	files *files // nil if the disk is only thought of
@@ -47,112 +47,6 @@ type machine struct {
 	confState pb.ConfState
 }
 
-var silent = &raft.DefaultLogger{Logger: log.New(io.Discard, "", 0)}
-
-func (s *sim) addNode() *node {
-	n := &node{id: uint64(len(s.nodes) + 1)}
-	if s.plan.segment > 0 {
-		n.files = s.newFiles()
-	}
-	n.disk.lying = n.files == nil && s.Plant == PlantLostAck
-	s.nodes = append(s.nodes, n)
-	return n
-}
-
-// start starts a node from its disk.
-func (s *sim) start(n *node) {
-	s.note("%d starts", n.id)
-	if n.files != nil {
-		if err := s.recover(n); err != nil {
-			s.stop(n, err)
-			return
-		}
-	}
-	n.storage = n.disk.load()
-	n.machine = machine{applied: n.disk.snap.Metadata.Index, confState: n.disk.snap.Metadata.ConfState}
-	if n.applied > 0 {
-		n.state = decodeState(n.disk.snap.Data)
-	}
-	if n.kept.applied > n.applied {
-		n.machine = n.kept
-	}
-	p := &s.plan
-	c := &raft.Config{
-		ID: n.id, ElectionTick: 10, HeartbeatTick: 1 + s.rng.IntN(3),
-		Storage: storage{MemoryStorage: n.storage, s: s, conf: n.confState}, Applied: n.applied,
-		AsyncStorageWrites: p.async, PreVote: p.preVote, CheckQuorum: p.checkQuorum,
-		StepDownOnRemoval: p.stepDown, DisableProposalForwarding: p.noForward,
-		DisableConfChangeValidation: p.trusting, MaxInflightBytes: p.flying,
-		MaxSizePerMsg: p.maxMsg, MaxCommittedSizePerReady: p.maxApply,
-		MaxUncommittedEntriesSize: p.maxPending, MaxInflightMsgs: p.inflight,
-		Logger: silent, Rand: rand.New(rand.NewPCG(s.seed, s.rng.Uint64())),
-	}
-	if p.lease {
-		c.ReadOnlyOption = raft.ReadOnlyLeaseBased
-	}
-	raw, err := raft.NewRawNode(c)
-	must(err)
-	n.raw, n.up, n.overdue = raw, true, false
-	if s.Gathering != nil {
-		s.Gathering.Begin(raw)
-	}
-	n.ready, n.stage, n.appends, n.applies, n.taken = nil, 0, nil, nil, nil
-	n.reports, n.unreachable = nil, nil
-	if p.bootstrap && n.id <= uint64(p.nodes) && n.disk.last() == 0 {
-		must(raw.Bootstrap(s.founders()))
-	}
-	s.judge.started(n)
-}
-
-// founders are the members that a group begins with.
-func (s *sim) founders() []raft.Peer {
-	peers := make([]raft.Peer, s.plan.nodes)
-	for i := range peers {
-		peers[i].ID = uint64(i + 1)
-	}
-	return peers
-}
-
-// storage is what a node reads from: memory, whose snapshot is not always there to be
-// read, and the configuration that belongs to what is applied.
-type storage struct {
-	*raft.MemoryStorage
-	s    *sim
-	conf pb.ConfState
-}
-
-func (st storage) InitialState() (pb.HardState, pb.ConfState, error) {
-	hard, _, err := st.MemoryStorage.InitialState()
-	return hard, st.conf, err
-}
-
-func (st storage) Snapshot() (pb.Snapshot, error) {
-	if !st.s.healed && st.s.chance(0.1) {
-		return pb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
-	}
-	return st.MemoryStorage.Snapshot()
-}
-
-// crash stops a node.
-func (s *sim) crash(n *node) {
-	keep := s.chance(0.5)
-	s.note("%d crashes, unsynced data survive: %t", n.id, keep)
-	s.result.Crashes++
-	s.down(n, keep)
-}
-
-// down takes a node down, with its machine unless what was not synced is kept.
-func (s *sim) down(n *node, keep bool) {
-	n.up = false
-	n.raw, n.storage, n.ready = nil, nil, nil
-	switch {
-	case n.files == nil:
-		n.disk.crash(keep)
-	case !keep:
-		n.files.crash(s)
-	}
-}
-
 // on does something to a node, and has it judged.
 func (s *sim) on(n *node, f func()) {
 	f()
@@ -177,7 +71,7 @@ func (s *sim) proceed(n *node) {
 		s.on(n, func() { n.raw.ReportUnreachable(to) })
 	case n.taken != nil && s.chance(0.3):
 		s.on(n, func() { s.adopt(n) })
-	case len(n.appends) > 0 && s.chance(0.6):
+	case len(n.appends) > 0 && s.chance(s.writes(n)):
 		s.storeAsync(n)
 	case len(n.applies) > 0 && s.chance(0.6):
 		s.applyAsync(n)
@@ -186,6 +80,14 @@ func (s *sim) proceed(n *node) {
 	case s.hasReady(n):
 		s.takeReady(n)
 	}
+}
+
+// writes is how often a node's log writer gets on, if it has work.
+func (s *sim) writes(n *node) float64 {
+	if n.id == s.plan.slowDisk && !s.healed {
+		return 0.03
+	}
+	return 0.6
 }
 
 // report tells a node how sending a snapshot went.

@@ -7,7 +7,7 @@
 // Everything that happens follows from the seed, so a failure is replayed by
 // running the seed again.
 //
-// Start at Run. node.go and storing.go do what a user of raft.RawNode does;
+// Start at Run. life.go, node.go and storing.go do what a user of raft.RawNode does;
 // network.go, disk.go and files.go lose what may be lost; workload.go is the
 // clients and operators, checks.go the judge, heal.go the end.
 package rafttest
@@ -113,6 +113,7 @@ type plan struct {
 	duplicate   float64
 	snapshots   float64 // how much of what operators do is to take one
 	changes     bool
+	slowDisk    uint64  // whose log writer is slow, or 0
 	trouble     int     // how many of 1000 events
 	segment     int64   // how long the log's files are; 0 if there are none
 	faults      float64 // how many operations on files fail
@@ -221,6 +222,9 @@ func (s *sim) begin() {
 	}
 	s.plan.lease = s.plan.checkQuorum && s.chance(0.2)
 	if s.chance(0.3) {
+		s.plan.slowDisk = uint64(s.rng.IntN(s.plan.nodes) + 1)
+	}
+	if s.chance(0.3) {
 		s.plan.flying = s.plan.maxMsg + uint64(s.rng.IntN(200)+1)
 	}
 	segment, faults := pick[int64](s, 200, 1000, 8000), pick(s, 0, 0.001, 0.005, 0.03)
@@ -250,19 +254,6 @@ func (s *sim) begin() {
 		}
 	}
 	s.plan.faults = faults
-}
-
-// found puts what the group begins with on a node's disk, and starts it.
-func (s *sim) found(n *node, founding pb.Snapshot) {
-	hard := pb.HardState{Term: 1, Commit: 1}
-	if n.files != nil {
-		must(s.recover(n))
-		must(n.files.writeState(founding.Metadata, decodeState(founding.Data)))
-		must(n.files.log.Save(hard, nil, founding.Metadata, true))
-		must(n.files.log.Close())
-	}
-	n.disk.snap, n.disk.hard, n.disk.synced = founding, hard, hard
-	s.start(n)
 }
 
 // step lets one thing happen.

@@ -46,8 +46,7 @@ func (s *sim) clients() {
 		s.note("%d is asked to hand over to %d", n.id, to)
 		s.on(n, func() { n.raw.TransferLeader(to) })
 	case r < 92:
-		s.note("%d is told to campaign", n.id)
-		s.on(n, func() { s.ignore(n.raw.Campaign()) })
+		s.campaign(n)
 	default:
 		s.note("%d is told to forget its leader", n.id)
 		s.on(n, func() { s.ignore(n.raw.ForgetLeader()) })
@@ -61,8 +60,17 @@ func (s *sim) trouble() {
 		s.cutLinks()
 	case 1:
 		n := s.nodes[s.rng.IntN(len(s.nodes))]
+		if s.chance(0.5) {
+			n = s.prominent(n)
+		}
 		if n.up && s.chance(0.5) {
 			s.crash(n)
+		}
+		if s.chance(0.2) && !n.up { // it is back before anyone misses it
+			s.start(n)
+			if n.up {
+				s.campaign(n)
+			}
 		}
 	default:
 		for _, n := range s.nodes {
@@ -71,6 +79,21 @@ func (s *sim) trouble() {
 			}
 		}
 	}
+}
+
+// prominent returns a node that leads or campaigns, or else the one given.
+func (s *sim) prominent(otherwise *node) *node {
+	for _, n := range s.nodes {
+		if n.up && n.raw.BasicStatus().RaftState != raft.StateFollower {
+			return n
+		}
+	}
+	return otherwise
+}
+
+func (s *sim) campaign(n *node) {
+	s.note("%d is told to campaign", n.id)
+	s.on(n, func() { s.ignore(n.raw.Campaign()) })
 }
 
 // propose writes something no one else writes.
