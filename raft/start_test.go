@@ -5,8 +5,11 @@
 package raft
 
 import (
+	"bytes"
 	"errors"
+	"log"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -236,7 +239,13 @@ func TestBootstrapRefuses(t *testing.T) {
 	if got != "no peers given; use RestartNode instead" {
 		t.Errorf("StartNode without members: %v", got)
 	}
-	n := StartNode(testConfig(1, stored(t, pb.HardState{Term: 4}, 4)), []Peer{{ID: 9}}) // goes on with what is stored
+	var out bytes.Buffer
+	c := testConfig(1, stored(t, pb.HardState{Term: 4}, 4))
+	c.Logger = &DefaultLogger{Logger: log.New(&out, "", 0)}
+	n := StartNode(c, []Peer{{ID: 9}}) // goes on with what is stored
+	if warned := strings.Contains(out.String(), "WARN: node 1 was not bootstrapped: can't bootstrap a nonempty Storage"); !warned {
+		t.Errorf("StartNode on a storage with a log says %q", out.String())
+	}
 	defer n.Stop()
 	if st := n.Status(); st.Term != 4 || st.Config.String() != "voters=(1 2 3)" {
 		t.Errorf("StartNode on a storage with a log: %v", st)
