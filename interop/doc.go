@@ -14,6 +14,7 @@
 //   - mixed_test.go builds clusters of both, which exchange encoded messages.
 //   - source_test.go builds program texts against either, by changing import
 //     paths and nothing else.
+//   - borrowed_test.go runs the tests of etcd's library, and etcd itself, on ours.
 //   - sidebyside prints what both cost for the same work.
 //
 // Where the two differ on purpose, differences.go says how and why, and
