@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,6 +32,7 @@ type testCluster struct {
 	on    map[int]machine // for nodes that do not run on the real one
 	flags []string        // of all nodes
 	stop  []func() error
+	ended map[int]chan error // gets what a node ended with
 	logs  lockedBuffer
 }
 
@@ -83,6 +83,10 @@ func (c *testCluster) args(i int, more ...string) []string {
 func (c *testCluster) start(i int, more ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
+	if c.ended == nil {
+		c.ended = map[int]chan error{}
+	}
+	c.ended[i] = ended
 	on := c.on[i]
 	if on.fs == nil {
 		on.fs = vfs.OS
@@ -208,36 +212,6 @@ func TestShutdownHandsOver(t *testing.T) {
 		}
 		c.start(lead)
 		put(t, c.url(lead, "/a"), "z", 10*time.Second)
-	}
-}
-
-// Any node takes a change of the membership, the removal of the leader too; who was
-// removed stops, and stays stopped.
-func TestRemoveTheLeader(t *testing.T) {
-	c := newTestCluster(t, 3)
-	lead := c.leader(0)
-	other := (lead + 1) % 3
-	put(t, c.url(other, "/a"), "x", 10*time.Second)
-	var got answer
-	waitFor(t, 10*time.Second, "the removal to be taken", func() bool { // a leader that has only begun says 503
-		got = do(t, "DELETE", c.url(other, fmt.Sprintf("/-/members/%d", lead+1)), "")
-		return got.status != 503
-	})
-	if got.status != 204 {
-		t.Fatalf("remove the leader: %d %s", got.status, got.body)
-	}
-	stop := c.stop[lead]
-	c.stop[lead] = nil
-	waitFor(t, 10*time.Second, "the removed node to say so", func() bool { return strings.Contains(c.logs.String(), "has no leader") })
-	if err := stop(); err != nil && !errors.Is(err, errRemoved) {
-		t.Errorf("the removed node ended with %v", err)
-	}
-	put(t, c.url(other, "/a"), "y", 10*time.Second)
-	if err := run(context.Background(), c.args(lead), machine{fs: vfs.OS}, io.Discard, io.Discard); !errors.Is(err, errRemoved) {
-		t.Errorf("started again it ended with %v", err)
-	}
-	if got := do(t, "POST", c.url(other, fmt.Sprintf("/-/members/%d?learner", lead+1)), "http://127.0.0.1:"+c.peers[lead]); got.status != 409 {
-		t.Errorf("its id was given again: %d %s", got.status, got.body)
 	}
 }
 

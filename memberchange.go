@@ -129,8 +129,11 @@ func (n *raftNode) validateChange(ctx context.Context, cc *raftpb.ConfChange, st
 		case known && !promote:
 			return conflict("member %d exists", cc.NodeID)
 		case promote:
-			if pr := st.Progress[cc.NodeID]; pr.Match+maxLearnerLag < st.Commit {
+			switch pr := st.Progress[cc.NodeID]; {
+			case pr.Match+maxLearnerLag < st.Commit:
 				return conflict("learner %d is %d entries behind: wait until it has caught up", cc.NodeID, st.Commit-pr.Match)
+			case pr.Match == 0:
+				return conflict("learner %d was not heard from yet: start it, and wait until it has caught up", cc.NodeID)
 			}
 		case url == "":
 			return badRequest("the body is the new member's peer URL")
@@ -166,13 +169,17 @@ func (n *raftNode) statusWhen(ctx context.Context, willDo func(raft.Status) bool
 // from would be no majority: nothing could be committed any more, not even the
 // change back.
 func keepsQuorum(cc *raftpb.ConfChange, st raft.Status, m member) error {
+	heardFrom := func(id uint64) bool {
+		pr := st.Progress[id]
+		return id == st.ID || pr.RecentActive && pr.Match > 0 // Raft takes new members for active at first
+	}
 	voters := map[uint64]bool{} // and whether it was heard from
 	for id := range st.Config.Voters[0] {
-		voters[id] = id == st.ID || st.Progress[id].RecentActive
+		voters[id] = heardFrom(id)
 	}
 	switch cc.Type {
 	case raftpb.ConfChangeAddNode:
-		voters[cc.NodeID] = m.Learner && st.Progress[cc.NodeID].RecentActive
+		voters[cc.NodeID] = m.Learner && heardFrom(cc.NodeID)
 	case raftpb.ConfChangeRemoveNode:
 		delete(voters, cc.NodeID)
 	}
