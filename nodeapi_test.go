@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,7 +74,7 @@ func TestStatusAndCluster(t *testing.T) {
 	for i := range 3 {
 		var raw map[string]any
 		getJSON(t, c.url(i, "/-/status"), &raw)
-		names := []string{"applied", "cluster", "commit", "firstIndex", "id", "lastIndex", "leader", "members", "role", "snapshotIndex", "term", "vote"}
+		names := []string{"applied", "cluster", "commit", "firstIndex", "id", "lastIndex", "lastTerm", "leader", "members", "role", "snapshotIndex", "term", "vote"}
 		if diff := cmp.Diff(names, keysOf(raw)); diff != "" {
 			t.Errorf("node %d: status (-want +got):\n%s", i+1, diff)
 		}
@@ -85,7 +86,7 @@ func TestStatusAndCluster(t *testing.T) {
 			role = "leader"
 		}
 		if st.ID != uint64(i+1) || st.Role != role || st.Leader != uint64(lead+1) || st.Term < 2 || st.Commit < 6 ||
-			st.FirstIndex < 1 || st.LastIndex < st.Commit || st.SnapshotIndex > st.Applied {
+			st.FirstIndex < 1 || st.LastIndex < st.Commit || st.LastTerm != st.Term || st.SnapshotIndex > st.Applied {
 			t.Errorf("node %d: %+v", i+1, st)
 		}
 		for k, m := range st.Members {
@@ -332,7 +333,8 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Metrics are as Prometheus wants them, and say what has happened.
+// Metrics are as Prometheus wants them, are those that the README names, and say what
+// has happened.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	c := newTestClusterWith(t, 3, nil, "http", "--snapshot-entries", "30")
@@ -397,6 +399,20 @@ func TestMetrics(t *testing.T) {
 	}
 	if got := follower[`messages_received_total{type="MsgApp"}`]; got <= 0 {
 		t.Errorf("a follower received %v MsgApp", got)
+	}
+
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range leader {
+		name, _, _ = strings.Cut(name, "{")
+		for _, part := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, part)
+		}
+		if !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") && !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("the README does not name %s", name)
+		}
 	}
 
 	// A peer that is gone lags.

@@ -21,6 +21,7 @@ type nodeStatus struct {
 	Applied       uint64         `json:"applied"`
 	FirstIndex    uint64         `json:"firstIndex"`
 	LastIndex     uint64         `json:"lastIndex"`
+	LastTerm      uint64         `json:"lastTerm"` // of the entry at LastIndex
 	SnapshotIndex uint64         `json:"snapshotIndex"`
 	Members       []memberStatus `json:"members"`
 }
@@ -55,10 +56,14 @@ func (n *raftNode) status() nodeStatus {
 	if errFirst != nil || errLast != nil || errSnap != nil {
 		panic("MemoryStorage gave an error")
 	}
+	lastTerm, err := n.storage.Term(last)
+	if err != nil {
+		lastTerm = 0 // that entry has gone meanwhile
+	}
 	st := nodeStatus{
 		Cluster: n.dir.Cluster, ID: n.cfg.id, Role: roleNames[rs.RaftState],
 		Term: rs.Term, Leader: rs.Lead, Vote: rs.Vote, Commit: rs.Commit, Applied: n.store.applied.Load(),
-		FirstIndex: first, LastIndex: last, SnapshotIndex: snapshot.Metadata.Index,
+		FirstIndex: first, LastIndex: last, LastTerm: lastTerm, SnapshotIndex: snapshot.Metadata.Index,
 		Members: []memberStatus{},
 	}
 	for _, m := range n.members.list() {

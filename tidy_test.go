@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,6 +195,47 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 // documentedElsewhere: String and the like say nothing that their names do not.
 func documentedElsewhere(d *ast.FuncDecl) bool {
 	return d.Recv != nil && slices.Contains([]string{"Error", "String"}, d.Name.Name)
+}
+
+// What the README names is there: tests, files, flags; and no flag is left out.
+func TestTheReadmeNamesWhatThereIs(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, tests := string(text), map[string]bool{}
+	for _, s := range parseTree(t) {
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && s.test {
+				tests[f.Name.Name] = true
+			}
+		}
+	}
+	tests["TestProgramRunsOnEtcds"] = true // in interop
+	named := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(readme, -1)
+	for _, name := range named {
+		if !tests[name] {
+			t.Errorf("the README names %s, which there is not", name)
+		}
+	}
+	if len(named) < 30 {
+		t.Errorf("the README names only %d tests", len(named))
+	}
+	for _, quoted := range regexp.MustCompile("`([a-z_./]+\\.go|(?:raft|interop)/[a-z./]*)`").FindAllStringSubmatch(readme, -1) {
+		there := false
+		for _, dir := range []string{".", "raft", "raft/*"} { // the README says so, or goes on with a list
+			match, err := filepath.Glob(filepath.Join(dir, quoted[1]))
+			there = there || err == nil && len(match) > 0
+		}
+		if !there {
+			t.Errorf("the README names %s, which there is not", quoted[1])
+		}
+	}
+	for word := range strings.FieldsSeq(usage) {
+		if flag := strings.Trim(word, ","); strings.HasPrefix(flag, "--") && !strings.Contains(readme, "| `"+flag) && !strings.Contains(readme, ", `"+flag) {
+			t.Errorf("the README's table has no %s", flag)
+		}
+	}
 }
 
 // Every command that the README shows is run by one of its tests, as it stands there.
