@@ -66,13 +66,9 @@ func (a *api) healthy(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// maxReadyLag is how many entries a node may be behind that has caught up: while
-// writes come there are always some on their way.
-const maxReadyLag = 1000
-
-// ready answers 200 when requests make sense: a leader is known, and this node
-// has applied what it knows to be committed, but for what is on its way.
-func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
+// ready answers 200 when requests make sense: a leader is known, and this node has
+// caught up. As it cannot know by itself what it lacks, that is asked as for a read.
+func (a *api) ready(w http.ResponseWriter, req *http.Request) {
 	reason := a.node.stuck()
 	switch {
 	case a.stopping.Load():
@@ -81,8 +77,13 @@ func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
 	case a.node.Leader() == 0:
 		reason = errNoLeader.reason
 	default:
-		if lag := a.node.lag(); lag > maxReadyLag {
-			reason = fmt.Sprintf("this node has %d entries to catch up with", lag)
+		ctx, cancel := context.WithTimeout(req.Context(), electionTimeout/2)
+		defer cancel()
+		if a.reads.wait(ctx) == nil {
+			break
+		}
+		if reason = "the leader does not say how far this node has to catch up"; a.node.lag() > 0 {
+			reason = fmt.Sprintf("this node has %d entries and more to catch up with", a.node.lag())
 		}
 	}
 	if reason != "" {

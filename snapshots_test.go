@@ -443,9 +443,10 @@ func TestSlowTransferUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, 30*time.Second, "the node that was away to be ready", func() bool {
-		return tryGetStatus(c.url(0, "/-/ready")) == 200 && c.status(0).Applied > first
-	})
+	waitFor(t, 30*time.Second, "the node that was away to be ready", func() bool { return tryGetStatus(c.url(0, "/-/ready")) == 200 })
+	if applied := c.status(0).Applied; applied <= first {
+		t.Errorf("it was ready when it had applied %d, and lacked the snapshot at %d", applied, first)
+	}
 	if n := c.snapshots(lead, "sent"); n != 1 {
 		t.Errorf("it took %d snapshots", n)
 	}
