@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -345,6 +346,44 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// What curl writes under a path it reads under the same one, whether it follows
+// redirects or not: there are none, which would turn its PUT into one with no body.
+func TestKeysByCurl(t *testing.T) {
+	t.Parallel()
+	c := oneNode(t)
+	curl := func(args ...string) string {
+		out, err := exec.Command("curl", append([]string{"-sS", "-g", "-m", "10", "-w", " %{http_code} %{num_redirects}"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("curl %q: %v %s", args, err, out)
+		}
+		return string(out)
+	}
+	n := 0
+	for _, path := range []string{"a/b", "a%2Fb", "//x", "x//y", "a/../b", "./c", "%2e%2e/d", "d/", "%25", "%2541", "%3F", "a b", "é", "+", "a?b", "a#b", strings.Repeat("k", 1024)} {
+		path = strings.ReplaceAll(path, " ", "%20")
+		for _, flags := range [][]string{{"--path-as-is"}, {"--path-as-is", "-L"}, {"-L"}, nil} {
+			n++
+			value, target := fmt.Sprintf("value %d", n), c.url(0, "/"+path)
+			if got := curl(append(flags, "-XPUT", "-d", value, target)...); got != " 204 0" {
+				t.Errorf("curl %v PUT /%.40s: %q", flags, path, got)
+			}
+			if got := curl(append(flags, target)...); got != value+" 200 0" {
+				t.Errorf("curl %v GET /%.40s: %q, want %q", flags, path, got, value)
+			}
+		}
+	}
+	for path, status := range map[string]string{"%00": "400", "%0a": "400", "%ff": "400", "%2d/x": "400", "%zz": "400", strings.Repeat("k", 4096): "414"} {
+		for _, flags := range [][]string{{"--path-as-is"}, {"-L"}} {
+			if got := curl(append(flags, "-XPUT", "-d", "x", c.url(0, "/"+path))...); !strings.HasSuffix(got, " "+status+" 0") {
+				t.Errorf("curl %v PUT /%.40s: %q, want %s", flags, path, got, status)
+			}
+		}
+	}
+	if page := curl(c.url(0, "/?prefix=a/")); !strings.Contains(page, `"a/../b"`) || !strings.Contains(page, `"a/b"`) {
+		t.Errorf("keys: %s", page)
+	}
+}
+
 func urlEscape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
@@ -601,6 +640,9 @@ func TestForeignDataDirs(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, joining, machine{fs: vfs.OS}, io.Discard, &c.logs) }()
 	waitFor(t, 20*time.Second, "member 4 to be ready", func() bool { return tryGetStatus("http://127.0.0.1:"+ports[1]+"/-/ready") == 200 })
+	if got := get(t, "http://127.0.0.1:"+ports[1]+"/-/status"); !strings.Contains(got, `"role":"learner"`) {
+		t.Errorf("a learner says %s", got)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("member 4 ended with %v", err)

@@ -174,6 +174,12 @@ func TestMoveLeader(t *testing.T) {
 		move(ask, 7, 409)
 	}
 	move(0, 1, 204)
+
+	// What another node has passed on is not passed on again.
+	passedOn := do(t, "PUT", "http://127.0.0.1:"+c.peers[1]+"/-/leader", "2", hopsHeader, "1")
+	if passedOn.status != 503 || !strings.Contains(passedOn.body, "changing") || passedOn.header.Get("Retry-After") == "" {
+		t.Errorf("a second hop: %v", passedOn)
+	}
 	c.end(2)
 	for _, ask := range []int{0, 1} {
 		move(ask, 3, 504)
