@@ -135,6 +135,9 @@ func (a *api) events(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
+	if _, err := fmt.Fprintf(w, ": what happens to node %d, as it happens\n\n", a.node.cfg.id); err != nil {
+		return // the client has gone
+	}
 	for {
 		if err := control.Flush(); err != nil {
 			return // the client has gone

@@ -256,6 +256,11 @@ func events(t *testing.T, url string) func() (kind, data string, err error) {
 		t.Errorf("events come as %s", got)
 	}
 	lines := bufio.NewReader(resp.Body)
+	for _, prefix := range []string{": ", "\n"} { // who watches sees at once that it works
+		if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, prefix) {
+			t.Errorf("events begin with %q (%v)", line, err)
+		}
+	}
 	return func() (kind, data string, err error) {
 		for _, part := range []struct {
 			prefix string

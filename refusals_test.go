@@ -196,7 +196,11 @@ func TestRefusalsWithoutALeader(t *testing.T) {
 	c.leader(0)
 	c.end(1)
 	c.end(2)
-	waitFor(t, 20*time.Second, "nobody to lead", func() bool { return do(t, "GET", c.url(0, "/-/leader"), "").status == 503 })
+	began := time.Now()
+	waitFor(t, 20*time.Second, "nobody to lead", func() bool { return do(t, "GET", c.url(0, "/-/ready"), "").status == 503 })
+	if took := time.Since(began); took > 2*electionTimeout+time.Second {
+		t.Errorf("it was ready for %v, without a leader", took)
+	}
 	for _, r := range []refusal{
 		{method: "PUT", path: "/k", body: "x"},
 		{method: "DELETE", path: "/k"},
