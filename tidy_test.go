@@ -211,7 +211,19 @@ func TestTheReadmeNamesWhatThereIs(t *testing.T) {
 			}
 		}
 	}
-	tests["TestProgramRunsOnEtcds"] = true // in interop
+	beside, err := filepath.Glob("interop/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range beside {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			tests[f[1]] = true
+		}
+	}
 	named := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(readme, -1)
 	for _, name := range named {
 		if !tests[name] {
