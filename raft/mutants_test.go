@@ -264,5 +264,5 @@ func (m mutant) test(t *testing.T) {
 	for _, match := range found {
 		names = append(names, match[1])
 	}
-	t.Logf("noticed by %s", strings.Join(names, ", "))
+	t.Logf("%s: noticed by %s", m.name, strings.Join(names, ", "))
 }
