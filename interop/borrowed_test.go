@@ -125,7 +125,7 @@ func TestTheirTestsOfTheLibrary(t *testing.T) {
 	}
 	writeFile(t, ours+"/outbox.go", strings.Replace(outbox, waits, "return false\n", 1))
 
-	writeFile(t, dir+"/go.mod", readFile(t, "../go.mod"))
+	writeFile(t, dir+"/go.mod", readFile(t, "../go.mod")+"require github.com/stretchr/testify v1.10.0\n")
 	writeFile(t, dir+"/go.sum", readFile(t, "../go.sum")+readFile(t, theirs+"/go.sum"))
 	out := command(t, dir, "go", "test", "-mod=mod", "-v", "./...")
 	if n := strings.Count(out, "--- PASS: TestScenarios/"); n != 28 {
