@@ -1,6 +1,6 @@
 // Bad networks: a cluster in this process whose links are cut, one way or both, and
-// slowed, whose disks are slow, and whose membership changes, while clients write,
-// read, delete and compare-and-set. What they saw is judged as in history_test.go.
+// slowed, whose disks are slow or lose their power, and whose membership changes, while
+// clients write, read, delete and compare-and-set. What they saw is judged as in history_test.go.
 //
 // Start at TestPartitions. badnetwork_test.go is what its nodes connect through.
 
@@ -22,15 +22,19 @@ import (
 	"example.com/raftexample/raft/vfs/crashfs"
 )
 
-// slowDisk is a disk whose syncs can be made slow.
-type slowDisk struct {
+// badDisk is a disk whose syncs can be made slow, and whose power can be cut.
+type badDisk struct {
 	*crashfs.FS
 	slow atomic.Int64 // nanoseconds a sync takes
+	off  atomic.Bool
 }
 
-func newSlowDisk() *slowDisk {
-	d := &slowDisk{FS: crashfs.New()}
+func newBadDisk(fs *crashfs.FS) *badDisk {
+	d := &badDisk{FS: fs}
 	d.Fault = func(op crashfs.Op) error {
+		if d.off.Load() {
+			return crashfs.ErrCrashed
+		}
 		if op.Kind == "Sync" {
 			time.Sleep(time.Duration(d.slow.Load()))
 		}
@@ -43,7 +47,7 @@ func newSlowDisk() *slowDisk {
 type badCluster struct {
 	*testCluster
 	network *badNetwork
-	disks   []*slowDisk
+	disks   []*badDisk
 	guest   int // the position of the member that came last, or 0
 }
 
@@ -52,7 +56,7 @@ func newBadCluster(t *testing.T) *badCluster {
 	on := map[int]machine{}
 	const nodes = 12 // with room for guests
 	for i := range nodes {
-		b.disks = append(b.disks, newSlowDisk())
+		b.disks = append(b.disks, newBadDisk(crashfs.New()))
 		on[i] = machine{fs: b.disks[i], dial: b.network.dialer(i)}
 	}
 	b.testCluster = newTestClusterOn(t, 3, on)
@@ -127,11 +131,29 @@ func withIDs(list string) string {
 	return strings.Join(out, ",")
 }
 
+// cutPower ends nodes as a loss of power does: of what their disks had not synced, names
+// in directories too, any part is lost.
+func (b *badCluster) cutPower(rng *rand.Rand, nodes ...int) {
+	for _, i := range nodes {
+		b.disks[i].off.Store(true)
+	}
+	for _, i := range nodes {
+		if err := b.stop[i](); err != nil && !errors.Is(err, crashfs.ErrCrashed) {
+			b.t.Errorf("node %d lost its power and ended with %v", i+1, err)
+		}
+		b.disks[i] = newBadDisk(b.disks[i].Restart(rng.Uint64()))
+		b.on[i] = machine{fs: b.disks[i], dial: b.network.dialer(i)}
+	}
+	for _, i := range nodes {
+		b.start(i)
+	}
+}
+
 // trouble does one bad thing after the other, and mends it.
 func (b *badCluster) trouble(ctx context.Context, rng *rand.Rand, did map[string]int) {
 	for ctx.Err() == nil {
 		i := rng.IntN(3)
-		what := []string{"cut off", "cut off inwards", "cut off outwards", "one link", "slow", "slow disk", "restart", "guest"}[rng.IntN(8)]
+		what := []string{"cut off", "cut off inwards", "cut off outwards", "one link", "slow", "slow disk", "restart", "power cut", "power cut of all", "guest"}[rng.IntN(10)]
 		did[what]++
 		switch what {
 		case "cut off":
@@ -151,6 +173,10 @@ func (b *badCluster) trouble(ctx context.Context, rng *rand.Rand, did map[string
 		case "restart":
 			b.end(i)
 			b.start(i)
+		case "power cut":
+			b.cutPower(rng, i)
+		case "power cut of all":
+			b.cutPower(rng, 0, 1, 2)
 		case "guest":
 			b.invite(ctx)
 			b.dismiss(ctx)
