@@ -218,10 +218,8 @@ func TestErrorAtEveryStep(t *testing.T) {
 func TestHangingDisk(t *testing.T) {
 	t.Parallel()
 	for name, is := range map[string]func(crashfs.Op) bool{
-		"a sync": func(op crashfs.Op) bool { return op.Kind == "Sync" },
-		"the removal of an old snapshot": func(op crashfs.Op) bool {
-			return op.Kind == "Remove" && strings.HasSuffix(op.Name, ".snap")
-		},
+		"a sync":  func(op crashfs.Op) bool { return op.Kind == "Sync" },
+		"a write": func(op crashfs.Op) bool { return op.Kind == "WriteAt" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -317,6 +315,41 @@ func TestStopWhileTheDiskHangs(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	close(released)
+}
+
+// To remove a large file takes the system a while. Writes do not wait for that, nor does
+// the node's end, if it never comes to one.
+func TestRemovalHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	var removals atomic.Int64
+	released := make(chan struct{})
+	disk := crashfs.New()
+	disk.Fault = func(op crashfs.Op) error {
+		if op.Kind == "Remove" && strings.HasSuffix(op.Name, ".snap") {
+			removals.Add(1)
+			<-released
+		}
+		return nil
+	}
+	l, err := startLone(t.Context(), disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c chain
+	waitFor(t, 10*time.Second, "a removal", func() bool {
+		if err := c.write(l, 7); err != nil {
+			t.Fatal(err)
+		}
+		return removals.Load() > 0
+	})
+	if err := c.write(l, 100); err != nil {
+		t.Error(err)
+	}
+	if err := l.node.close(); err == nil || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("it ended with %v", err)
+	}
+	close(released)
+	waitFor(t, 10*time.Second, "the files to be gone", func() bool { return l.node.snapshotFiles(t) == 1 })
 }
 
 // A node that is writing or restoring a large snapshot can be stopped all the same:

@@ -59,7 +59,7 @@ func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
 		if err := n.publishSnapshot(rd.Snapshot.Metadata); err != nil {
 			return nil, err
 		}
-		if err := n.snaps.Keep(rd.Snapshot.Metadata); err != nil {
+		if err := n.tidyUp(rd.Snapshot.Metadata); err != nil {
 			return nil, err
 		}
 	}

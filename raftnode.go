@@ -347,24 +347,44 @@ func newRaftNode(cfg config, dir *dataDir, tlsClient *tls.Config, logger *slog.L
 	return n
 }
 
-// close stops the loop, the network, Raft, and the disk last.
+// close stops the loop, the network, Raft, and the disk last, unless it hangs.
 func (n *raftNode) close() error {
+	hangs := errors.New("the disk has not finished a write: stopped without waiting for it")
 	if n.stop != nil {
 		n.stop()
-		select {
-		case <-n.done:
-		case <-time.After(500 * time.Millisecond):
+		if !within(500*time.Millisecond, func() { <-n.done }) {
 			n.transport.Stop()
-			return errors.New("the disk has not finished a write: stopped without waiting for it")
+			return hangs
 		}
 		n.node.Stop()
 	}
 	n.transport.Stop()
 	n.backlog.push(n.commitC, nil)
 	<-n.stored
-	n.snapshots.wait()
-	if n.wal == nil {
-		return nil
+	var err error
+	ended := within(2*time.Second, func() {
+		n.snapshots.wait()
+		if n.wal != nil {
+			err = n.wal.Close()
+		}
+	})
+	if !ended {
+		return hangs
 	}
-	return n.wal.Close()
+	return err
+}
+
+// within waits for something, up to a limit, and reports whether it came to its end.
+func within(limit time.Duration, wait func()) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait()
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }

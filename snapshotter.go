@@ -53,7 +53,8 @@ type snapshotter struct {
 	lastIndex uint64 // of the newest snapshot
 	lastSize  int64
 
-	writing sync.WaitGroup
+	writing sync.WaitGroup // and removing
+	tidying sync.Mutex
 	hurry   atomic.Bool // for the writing goroutine: it must not rest
 
 	receiving sync.Mutex // one comes in at a time
@@ -155,15 +156,30 @@ func (n *raftNode) adoptSnapshot(t takenSnapshot) error {
 	if err := n.compact(t.meta.Index); err != nil {
 		return err
 	}
-	if err := n.wal.Compact(); err != nil {
-		return err
-	}
-	if err := n.snaps.Keep(t.meta); err != nil {
+	if err := n.tidyUp(t.meta); err != nil {
 		return err
 	}
 	n.metrics.snapshots.WithLabelValues("taken").Inc()
 	n.events.publish("snapshot", map[string]any{"taken": t.meta.Index, "bytes": t.size})
 	n.logger.Debug("snapshot taken", "node", n.cfg.id, "index", t.meta.Index, "bytes", t.size)
+	return nil
+}
+
+// tidyUp removes the files that a snapshot has made needless. The loop does not wait for
+// that: the system can take a tenth of a second to give up the blocks of a large one.
+func (n *raftNode) tidyUp(meta raftpb.SnapshotMetadata) error {
+	removeSegments, err := n.wal.Compact()
+	if err != nil {
+		return err
+	}
+	s := &n.snapshots
+	s.writing.Go(func() {
+		s.tidying.Lock() // or two would remove the same files
+		defer s.tidying.Unlock()
+		if err := errors.Join(removeSegments(), n.snaps.RemoveBefore(meta)); err != nil {
+			n.fail(fmt.Errorf("remove what snapshot %d has replaced: %w", meta.Index, err))
+		}
+	})
 	return nil
 }
 

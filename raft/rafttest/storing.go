@@ -59,7 +59,7 @@ func (s *sim) restore(n *node, snapshot *pb.Snapshot) bool {
 	if n.files != nil {
 		var err error
 		if data, err = n.files.readState(snapshot.Metadata); err == nil {
-			err = n.files.snaps.Keep(snapshot.Metadata)
+			err = n.files.snaps.RemoveBefore(snapshot.Metadata)
 		}
 		if err != nil {
 			s.stop(n, err)
@@ -121,9 +121,14 @@ func (s *sim) adopt(n *node) {
 	if n.files == nil {
 		return
 	}
-	if err := n.files.log.Compact(); err != nil {
-		s.stop(n, err)
-	} else if err := n.files.snaps.Keep(taken.Metadata); err != nil {
+	remove, err := n.files.log.Compact()
+	if err == nil {
+		err = remove()
+	}
+	if err == nil {
+		err = n.files.snaps.RemoveBefore(taken.Metadata)
+	}
+	if err != nil {
 		s.stop(n, err)
 	}
 }

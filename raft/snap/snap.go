@@ -125,6 +125,15 @@ func (d *Dir) Keep(kept ...pb.SnapshotMetadata) error {
 	})
 }
 
+// RemoveBefore removes all snapshots of fewer entries than m.
+func (d *Dir) RemoveBefore(m pb.SnapshotMetadata) error {
+	_, limit, _ := strings.Cut(fileName(m), "-")
+	return d.remove(func(name string) bool {
+		_, index, ok := strings.Cut(name, "-") // hexadecimal, of one length
+		return ok && strings.HasSuffix(name, suffix) && index < limit
+	})
+}
+
 // pending is a file that does not have its proper name yet.
 type pending struct {
 	d     *Dir

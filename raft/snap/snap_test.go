@@ -171,7 +171,8 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	}
 }
 
-// Keep removes what it is not told to keep; who is reading it does not notice.
+// Keep removes what it is not told to keep, RemoveBefore what is older; who is reading it
+// does not notice.
 func TestKeep(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snap")
 	d := mustOpen(t, path, nil)
@@ -185,14 +186,32 @@ func TestKeep(t *testing.T) {
 	if err := d.Keep(at(3, 1), at(4, 1), at(9, 9)); err != nil {
 		t.Fatal(err)
 	}
-	for index, kept := range map[uint64]bool{1: false, 2: false, 3: true, 4: true} {
-		if _, err := load(d, at(index, 1)); (err == nil) != kept {
-			t.Errorf("%d: %v", index, err)
+	check := func(want map[uint64]bool) {
+		t.Helper()
+		for index, kept := range want {
+			if _, err := load(d, at(index, 1)); (err == nil) != kept {
+				t.Errorf("%d: %v", index, err)
+			}
 		}
 	}
+	check(map[uint64]bool{1: false, 2: false, 3: true, 4: true})
 	got, err := io.ReadAll(r)
 	if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, noise(2*chunkSize)) {
 		t.Errorf("reading a removed one: %d bytes, %v", len(got), err)
+	}
+
+	// Newer ones, finished or not, are none of its business.
+	mustSave(t, d, at(0x100, 1), nil)
+	w, err := d.Create(at(2, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveBefore(at(4, 9)); err != nil {
+		t.Fatal(err)
+	}
+	check(map[uint64]bool{3: false, 4: true, 0x100: true})
+	if err := w.Commit(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -416,7 +435,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 		if err := in.Commit(); err != nil {
 			return true, false, err
 		}
-		return true, true, d.Keep(newer)
+		return true, true, d.RemoveBefore(newer)
 	}
 
 	elsewhere := mustOpen(t, t.TempDir(), nil)

@@ -216,23 +216,29 @@ func (w *WAL) SizeSinceSnapshot() int64 { return w.bytes }
 
 // Compact gives up the segments that a recovery does not need: those, from the
 // oldest on, with no entry behind the newest marker. Call it once that marker is
-// durable.
-func (w *WAL) Compact() error {
+// durable. To remove their files is left to the caller, who may do so in another
+// goroutine, as it can take the system long.
+func (w *WAL) Compact() (remove func() error, err error) {
 	if w.err != nil {
-		return w.err
+		return nil, w.err
 	}
 	n := 0
 	for n < len(w.segments)-1 && w.segments[n].maxIndex <= w.marker.Index {
 		n++
 	}
+	var files []string
 	for _, s := range w.segments[:n] {
-		if err := w.FS.Remove(w.path(s.number)); err != nil {
-			w.err = fmt.Errorf("log stopped: remove a segment: %w", err)
-			return w.err
-		}
+		files = append(files, w.path(s.number))
 	}
 	w.segments = w.segments[n:]
-	return nil
+	return func() error {
+		for _, file := range files { // the oldest first: those that are left join the rest
+			if err := w.FS.Remove(file); err != nil {
+				return fmt.Errorf("remove a segment: %w", err)
+			}
+		}
+		return nil
+	}, nil
 }
 
 // Close makes everything durable and closes the files. A log that a failed write
