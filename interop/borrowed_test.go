@@ -117,14 +117,6 @@ func TestTheirTestsOfTheLibrary(t *testing.T) {
 	writeFile(t, ours+"/timeout_test.go", electionTimeout)
 	writeFile(t, ours+"/quorum/indexer_test.go", ackIndexer)
 
-	// The scripts with asynchronous writes have requests for votes where etcd's library
-	// sends them: see Differences. That one is undone here, to see that all else agrees.
-	outbox, waits := readFile(t, ours+"/outbox.go"), "return r.async\n"
-	if strings.Count(outbox, waits) != 1 {
-		t.Fatalf("outbox.go does not have %q once", waits)
-	}
-	writeFile(t, ours+"/outbox.go", strings.Replace(outbox, waits, "return false\n", 1))
-
 	writeFile(t, dir+"/go.mod", readFile(t, "../go.mod")+"require github.com/stretchr/testify v1.10.0\n")
 	writeFile(t, dir+"/go.sum", readFile(t, "../go.sum")+readFile(t, theirs+"/go.sum"))
 	out := command(t, dir, "go", "test", "-mod=mod", "-v", "./...")

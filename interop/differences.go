@@ -53,15 +53,6 @@ var Differences = []Difference{
 		Shown: "TestRemovedLeaderAsksTheSingleVoter",
 	},
 	{
-		Name: "requests for votes, with AsyncStorageWrites",
-		Etcd: "are among the messages to peers, and may leave before the candidate's new term and its log are stored",
-		Ours: "are among the responses to MsgStorageAppend, and leave when both are stored",
-		Why: "A candidate that crashes in between has forgotten the term, and maybe the end of its log. It campaigns in " +
-			"the same term again, and whoever voted for it does again, or has: it leads twice in one term, with other " +
-			"entries at the same places, or wins by votes for a log that it does not have any more.",
-		Shown: "TestRequestsForVotesWaitForTheDisk",
-	},
-	{
 		Name: "a snapshot from a peer while the program holds a committed change that it has not applied",
 		Etcd: "is taken: the older change is then applied on top of the snapshot's configuration",
 		Ours: "is ignored, with an answer that says how far our log is certain; the leader sends it again",

@@ -284,43 +284,6 @@ func TestCompactedBeforeAdvanceWaits(t *testing.T) {
 	}
 }
 
-// A candidate that crashes before its disk has the term in which it campaigns, and
-// campaigns again.
-func TestRequestsForVotesWaitForTheDisk(t *testing.T) {
-	led := func(eng engine) (terms []uint64) {
-		p := plainPlan(3)
-		p.config.AsyncStorageWrites = true
-		c := newCluster(t, p, eng)
-		c.settle()
-		m := c.member(1)
-		for range 2 {
-			must(m.node.Campaign())
-			for _, msg := range m.node.Ready().Messages {
-				if msg.Type == pb.MsgVote {
-					c.step(c.member(msg.To), msg)
-				}
-			}
-			c.pump(c.member(2))
-			c.pump(c.member(3))
-			for _, answer := range c.net {
-				c.deliver(answer)
-			}
-			c.net = nil
-			if st := m.node.status(); st.role == raft.StateLeader.String() {
-				terms = append(terms, st.term)
-			}
-			c.boot(m, 0) // nothing was stored
-		}
-		return terms
-	}
-	if terms := led(etcd{}); len(terms) != 2 || terms[0] != terms[1] {
-		t.Errorf("etcd's led in terms %v: it does not lead twice in one term any more", terms)
-	}
-	if terms := led(ours{}); len(terms) != 0 {
-		t.Errorf("ours led in terms %v, by votes for what it had not stored", terms)
-	}
-}
-
 // A leader gets what no library sends.
 func TestMalformedRequestsStopNobody(t *testing.T) {
 	step := func(eng engine, m pb.Message) (last pb.Entry, panicked any) {

@@ -399,9 +399,6 @@ func (w *world) takeReady(m *member) bool {
 	if m.node == nil {
 		return false
 	}
-	if w.plan.config.AsyncStorageWrites {
-		rd.Messages = holdVotes(rd.Messages)
-	}
 	w.showReady(m, rd)
 	m.reads = append(m.reads, rd.ReadStates...)
 	if w.plan.config.AsyncStorageWrites {
@@ -414,30 +411,6 @@ func (w *world) takeReady(m *member) bool {
 	w.send(m, rd.Messages)
 	w.apply(m, rd.CommittedEntries)
 	return true
-}
-
-// holdVotes makes requests for votes wait for the disk: ours do, and etcd's can be
-// made to. See Differences.
-func holdVotes(msgs []pb.Message) []pb.Message {
-	var votes []pb.Message
-	without := func(msgs []pb.Message) (rest []pb.Message) {
-		for _, msg := range msgs {
-			if msg.Type == pb.MsgVote {
-				votes = append(votes, msg)
-			} else {
-				rest = append(rest, msg)
-			}
-		}
-		return rest
-	}
-	msgs = without(msgs)
-	for i := range msgs {
-		if msgs[i].Type == pb.MsgStorageAppend {
-			rest := without(msgs[i].Responses)
-			msgs[i].Responses = append(rest, votes...)
-		}
-	}
-	return msgs
 }
 
 func (w *world) advance(m *member) {

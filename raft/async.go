@@ -9,6 +9,13 @@
 // the messages to deliver when its work is done: that is how promises wait for
 // the disk, and how this node learns that the disk caught up.
 //
+// One kind of promise is left to the user's care, as in etcd's library: a MsgVote
+// stands among the messages to peers, and must not leave before the MsgStorageAppend
+// beside it is done. It promises that the candidate campaigns once in its term, with
+// the log that it names. After a crash that took both back it would campaign in the
+// same term again, and could lead in it twice, with other entries at the same places,
+// or win by the votes for a log that it does not have any more.
+//
 // Start at messagesWithStorage.
 
 package raft

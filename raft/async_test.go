@@ -110,11 +110,11 @@ func TestPromisesWaitForTheLogWriter(t *testing.T) {
 	if err := n.Campaign(); err != nil {
 		t.Fatal(err)
 	}
-	wantMessages(t, n.Ready(), // it asks for votes when its term and its log are stored
+	wantMessages(t, n.Ready(),
+		`1->2 MsgVote Term:3 Log:1/2`,
+		`1->3 MsgVote Term:3 Log:1/2`,
 		`1->AppendThread MsgStorageAppend Term:3 Log:0/0 Vote:1 Responses:[`,
 		`  1->1 MsgVoteResp Term:3 Log:0/0`,
-		`  1->2 MsgVote Term:3 Log:1/2`,
-		`  1->3 MsgVote Term:3 Log:1/2`,
 		`  AppendThread->1 MsgStorageAppendResp Term:3 Log:1/2`,
 		`]`)
 	mustStep(t, n, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 3})

@@ -73,7 +73,8 @@ type Config struct {
 
 	// AsyncStorageWrites turns storage work into messages to LocalAppendThread
 	// and LocalApplyThread, so that the next Ready need not wait for it; Advance
-	// is not used then. See async.go.
+	// is not used then. Send a MsgVote only when the MsgStorageAppend of the same
+	// Ready is done, and everything else in Messages at once. See async.go.
 	AsyncStorageWrites bool
 
 	// MaxSizePerMsg limits the encoded entries of one MsgApp, in bytes. An entry

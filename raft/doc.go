@@ -94,11 +94,8 @@
 // An answer that promises something is held back until what it promises is
 // durable, by the library (outbox.go), and not left to the user's care. A
 // leader's vote for itself and its own acknowledgements are such answers: it
-// counts itself when Advance, or the log writer, says that the disk is done.
-//
-// With Config.AsyncStorageWrites, requests for votes wait for the disk, too. A candidate
-// that crashed before its new term was durable would campaign in it once more: it could
-// lead twice in one term, and put other entries in the places of those it sent before.
+// counts itself when Advance, or the log writer, says that the disk is done. With
+// Config.AsyncStorageWrites a request for votes is the user's to hold (async.go).
 //
 // A single voter that has not committed in its term postpones reads like any
 // leader. Its commit index need not have been durable, so after a crash it may

@@ -61,7 +61,7 @@ func (rn *RawNode) onlyGathers() bool {
 	return r.role == StateLeader && r.roundUnderWay() &&
 		r.log.unstable.inProgress >= r.gathered.from &&
 		len(r.outbox.now) == 0 && !r.outbox.answersOthers(r.id) &&
-		!r.log.hasNextCommitted(!rn.raft.async) &&
+		!r.log.hasNextCommitted(!rn.async) &&
 		len(r.readStates) == 0 &&
 		r.hardState() == rn.prevHardState &&
 		r.softState() == rn.prevSoftState &&

@@ -143,7 +143,6 @@ var mutants = []mutant{
 
 	// Storage, and what may leave before it.
 	{"answer before the disk", "outbox.go", "\t\tr.outbox.held.add(&m)\n", "\t\tif m.To != r.id {\n\t\t\tr.outbox.now.add(&m)\n\t\t} else {\n\t\t\tr.outbox.held.add(&m)\n\t\t}\n"},
-	{"ask for votes before the disk", "outbox.go", "\t\treturn r.async\n", "\t\treturn false\n"},
 	{"believe a word from an earlier term", "async.go", "if s.last.index != 0 && s.term == r.Term {", "if s.last.index != 0 {"},
 	{"do not say that a vote must be synced", "ready.go", "return entsnum != 0 || st.Vote != prevst.Vote || st.Term != prevst.Term", "return entsnum != 0 || st.Term != prevst.Term"},
 	{"never give an allowance back", "async.go", "\tr.release(payloadSize(entries))\n", ""},

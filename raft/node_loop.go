@@ -62,7 +62,7 @@ func (n *node) run() {
 		case readyc <- rd:
 			n.rn.acceptReady(&rd)
 			readyc = nil
-			if !n.rn.raft.async {
+			if !n.rn.async {
 				advancec = n.advancec
 			}
 			rd = Ready{}

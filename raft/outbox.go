@@ -26,21 +26,6 @@ type outbox struct {
 	held messageQueue
 }
 
-// isPromise reports whether messages of a type wait for the disk.
-func (r *raft) isPromise(t pb.MessageType) bool {
-	switch t {
-	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
-		return true
-	case pb.MsgVote:
-		// A candidate promises that it campaigns once in a term. After a crash that took the
-		// term back it would ask again in the same one: it could lead there twice, with
-		// other entries, or with a shorter log win by votes for the longer one. Without
-		// asynchronous writes the order of a Ready sees to it.
-		return r.async
-	}
-	return false
-}
-
 // send puts a message into the outbox, in our name and term.
 func (r *raft) send(m pb.Message) {
 	if m.From == None {
@@ -58,14 +43,15 @@ func (r *raft) send(m pb.Message) {
 		m.Term = r.Term
 	}
 
-	if r.isPromise(m.Type) {
+	switch m.Type {
+	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
 		r.outbox.held.add(&m)
-		return
+	default:
+		if m.To == r.id {
+			panic(fmt.Sprintf("raft: node %x sends %v to itself", r.id, m.Type))
+		}
+		r.outbox.now.add(&m)
 	}
-	if m.To == r.id {
-		panic(fmt.Sprintf("raft: node %x sends %v to itself", r.id, m.Type))
-	}
-	r.outbox.now.add(&m)
 }
 
 // answersOthers reports whether any of the promises are to others than us.

@@ -12,7 +12,8 @@ import (
 
 // RawNode is one node of a group. Its methods must not be called concurrently.
 type RawNode struct {
-	raft *raft
+	raft  *raft
+	async bool // Config.AsyncStorageWrites
 
 	// What the last accepted Ready said, to tell what is new.
 	prevSoftState SoftState
@@ -29,6 +30,7 @@ func NewRawNode(config *Config) (*RawNode, error) {
 	r := newRaft(config)
 	return &RawNode{
 		raft:          r,
+		async:         config.AsyncStorageWrites,
 		prevSoftState: r.softState(),
 		prevHardState: r.hardState(),
 	}, nil

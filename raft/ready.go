@@ -68,7 +68,7 @@ func (rn *RawNode) HasReady() bool {
 	r := rn.raft
 	return len(r.outbox.now) > 0 || len(r.outbox.held) > 0 ||
 		r.log.unstable.inProgress < r.log.unstable.end() ||
-		r.log.hasNextCommitted(!rn.raft.async) ||
+		r.log.hasNextCommitted(!rn.async) ||
 		len(r.readStates) > 0 ||
 		r.hardState() != rn.prevHardState ||
 		r.softState() != rn.prevSoftState ||
@@ -82,7 +82,7 @@ func (rn *RawNode) readyWithoutAccept() Ready {
 	rd := Ready{
 		ReadStates:       r.readStates,
 		Entries:          r.log.unstable.nextEntries(),
-		CommittedEntries: r.log.nextCommitted(!rn.raft.async),
+		CommittedEntries: r.log.nextCommitted(!rn.async),
 	}
 	if r.softState() != rn.prevSoftState {
 		soft := r.softState()
@@ -97,7 +97,7 @@ func (rn *RawNode) readyWithoutAccept() Ready {
 	}
 	rd.MustSync = MustSync(hard, rn.prevHardState, len(rd.Entries))
 
-	if rn.raft.async {
+	if rn.async {
 		rd.Messages = rn.messagesWithStorage(&rd) // async.go
 	} else {
 		rd.Messages = rn.messagesWithHeld()
@@ -133,7 +133,7 @@ func (rn *RawNode) acceptReady(rd *Ready) {
 	}
 	r.readStates = nil
 
-	if rn.raft.async {
+	if rn.async {
 		r.outbox.held = nil // they went into the message to the log writer
 	} else {
 		rn.plan(rd)
@@ -142,7 +142,7 @@ func (rn *RawNode) acceptReady(rd *Ready) {
 
 	r.log.unstable.accept()
 	if n := len(rd.CommittedEntries); n > 0 {
-		r.log.acceptApplying(rd.CommittedEntries[n-1].Index, encodedSize(rd.CommittedEntries), !rn.raft.async)
+		r.log.acceptApplying(rd.CommittedEntries[n-1].Index, encodedSize(rd.CommittedEntries), !rn.async)
 	}
 }
 
@@ -170,7 +170,7 @@ func (rn *RawNode) plan(rd *Ready) {
 // does not matter. It panics with Config.AsyncStorageWrites, which has messages
 // for that.
 func (rn *RawNode) Advance(_ Ready) {
-	if rn.raft.async {
+	if rn.async {
 		panic("Advance must not be called when using AsyncStorageWrites")
 	}
 	r, a := rn.raft, &rn.advance

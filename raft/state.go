@@ -74,7 +74,6 @@ type options struct {
 	disableConfChangeValidation bool
 	stepDownOnRemoval           bool
 
-	async   bool // Config.AsyncStorageWrites
 	gathers bool // appends wait for sendGathered: see gather.go
 }
 
@@ -141,7 +140,6 @@ func newRaft(c *Config) *raft {
 			disableProposalForwarding:   c.DisableProposalForwarding,
 			disableConfChangeValidation: c.DisableConfChangeValidation,
 			stepDownOnRemoval:           c.StepDownOnRemoval,
-			async:                       c.AsyncStorageWrites,
 		},
 	}
 	if r.rand == nil {

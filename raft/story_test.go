@@ -299,7 +299,7 @@ func (p *play) handle(id uint64) bool {
 	for n.HasReady() {
 		var text string
 		answered := n.raft.readStates
-		if n.raft.async {
+		if n.async {
 			text = p.handOut(n)
 		} else {
 			text = p.group.processOne(n)

@@ -276,7 +276,7 @@ func (j *judge) committedBefore(term uint64) uint64 {
 // the log writer is done.
 func (j *judge) promisedEarly(n *node, m *pb.Message) {
 	switch m.Type {
-	case pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgPreVoteResp:
+	case pb.MsgAppResp, pb.MsgVoteResp, pb.MsgPreVoteResp:
 		j.s.fail("node %d lets a %v leave without waiting for the disk", n.id, m.Type)
 	}
 }

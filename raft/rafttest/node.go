@@ -128,12 +128,16 @@ func (s *sim) takeReady(n *node) {
 			n.ready, n.stage = &rd, 0
 			return
 		}
+		var votes []pb.Message // asked for once the disk is done: see AsyncStorageWrites
 		for _, m := range rd.Messages {
-			switch m.To {
-			case raft.LocalAppendThread:
+			switch {
+			case m.To == raft.LocalAppendThread:
+				m.Responses = append(votes, m.Responses...)
 				n.appends = append(n.appends, m)
-			case raft.LocalApplyThread:
+			case m.To == raft.LocalApplyThread:
 				n.applies = append(n.applies, m)
+			case m.Type == pb.MsgVote:
+				votes = append(votes, m)
 			default:
 				s.judge.promisedEarly(n, &m)
 				s.send(n, []pb.Message{m})
