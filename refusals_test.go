@@ -197,9 +197,10 @@ func TestRefusalsWithoutALeader(t *testing.T) {
 	c.end(1)
 	c.end(2)
 	began := time.Now()
-	waitFor(t, 20*time.Second, "nobody to lead", func() bool { return do(t, "GET", c.url(0, "/-/ready"), "").status == 503 })
+	// Not /-/ready, which is refused sooner: by a leader that nobody answers, too.
+	waitFor(t, 20*time.Second, "nobody to lead", func() bool { return do(t, "GET", c.url(0, "/-/leader"), "").status == 503 })
 	if took := time.Since(began); took > 2*electionTimeout+time.Second {
-		t.Errorf("it was ready for %v, without a leader", took)
+		t.Errorf("it knew a leader for %v, without a quorum", took)
 	}
 	for _, r := range []refusal{
 		{method: "PUT", path: "/k", body: "x"},
