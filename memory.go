@@ -8,6 +8,11 @@
 
 package main
 
+// collectAt is by how many percent the heap may grow before the collector runs, unless
+// the limit is near. Go's own 100 has it run 50 times a second when the data are small:
+// with 64 clients that took 6 % of the processor, and 3 % of the PUTs.
+const collectAt = 300
+
 // What a process may need: memoryPerByte times its data, and memoryBeside. The
 // part of it that is the program itself, in memory but not the collector's, is
 // programBytes.
