@@ -67,5 +67,6 @@
 // sync again would seem to succeed. The next Open finds out what there is.
 //
 // Segments are not used again when their time is over: writing 16 MiB of zeros
-// costs little beside the entries, and nobody has to reason about old frames.
+// costs little beside the entries, and nobody has to reason about old frames. With
+// large entries it would cost as much as they do, and is left out (zeroBelow).
 package wal

@@ -52,6 +52,7 @@ type WAL struct {
 	offset   int64  // where the next frame goes
 	synced   int64  // up to where the file is known to be durable
 	frames   uint64 // how many it holds
+	large    bool   // the segment before had few of them, large ones
 
 	state   pb.HardState        // the newest that is in the file
 	marker  pb.SnapshotMetadata // the newest that is in the file
