@@ -214,7 +214,7 @@ type proxy struct {
 }
 
 // newProxy starts a proxy before a peer port. It ends with the test.
-func newProxy(t *testing.T, bn *badNetwork, port string) *proxy {
+func newProxy(t testing.TB, bn *badNetwork, port string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

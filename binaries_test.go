@@ -31,7 +31,7 @@ type builder struct {
 
 // link puts the program of a package under a path, so that its processes can be told
 // from those of other tests.
-func (b *builder) link(t *testing.T, pkg, path string) {
+func (b *builder) link(t testing.TB, pkg, path string) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()

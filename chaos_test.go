@@ -30,7 +30,7 @@ import (
 // processCluster is nodes in processes of their own, three to begin with. Node i+1
 // is at position i.
 type processCluster struct {
-	t     *testing.T
+	t     testing.TB
 	bin   string
 	dir   string
 	flags []string // of all nodes
@@ -46,7 +46,7 @@ type processCluster struct {
 }
 
 // newProcessCluster starts three nodes, and waits until they take a write.
-func newProcessCluster(t *testing.T, flags ...string) *processCluster {
+func newProcessCluster(t testing.TB, flags ...string) *processCluster {
 	t.Helper()
 	dir := t.TempDir()
 	c := &processCluster{t: t, bin: filepath.Join(dir, "raftexample"), dir: dir, flags: flags, members: []int{0, 1, 2}}

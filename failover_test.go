@@ -107,7 +107,7 @@ const electionSyncs = 4
 
 // slowestSync syncs a file in a directory again and again until ctx ends, and returns
 // how long the slowest took.
-func slowestSync(ctx context.Context, t *testing.T, dir string) (slowest time.Duration) {
+func slowestSync(ctx context.Context, t testing.TB, dir string) (slowest time.Duration) {
 	f, err := os.CreateTemp(dir, "sync")
 	if err != nil {
 		t.Error(err)
