@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,30 @@ func TestRefusedSenderSaysWhyOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A member that is removed while its stream is open hears of it, though it has always
+// something to send: a request for a vote, say, as nobody speaks to it any more.
+func TestRemovedSenderHearsSo(t *testing.T) {
+	hosts := newHosts(t, 2)
+	var removed atomic.Bool
+	hosts[0].raft.check = func(uint64, uint64) error {
+		if removed.Load() {
+			return fmt.Errorf("member 2 was %w", ErrRemoved)
+		}
+		return nil
+	}
+	hosts[1].Send([]pb.Message{heartbeat(2, 1, 1)})
+	hosts[0].raft.await(t, "its stream", func() bool { return len(hosts[0].raft.messages) == 1 })
+	removed.Store(true)
+	hosts[0].RemovePeer(2)
+	r := hosts[1].raft
+	eventually(t, "it hears that it was removed", func() bool {
+		hosts[1].Send([]pb.Message{heartbeat(2, 1, 2)})
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.removedBy) > 0 && r.removedBy[0] == 1
+	})
 }
 
 // Messages that no peer can have sent are refused with 400, and what came before

@@ -209,10 +209,14 @@ func (t *Transport) meetStranger(id uint64, url string) {
 }
 
 // RemovePeer forgets a peer. What waits for it still goes out: it may be what tells
-// a member that it was removed.
+// a member that it was removed. If that is lost, it hears so when it begins its next
+// stream, which it does only when the one from before its removal has ended.
 func (t *Transport) RemovePeer(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if in := t.inbound[id]; in != nil {
+		in.end()
+	}
 	if p := t.peers[id]; p != nil {
 		p.finish()
 		p.stopSnapshots()
