@@ -176,7 +176,7 @@ func TestHeartbeatAnswered(t *testing.T) {
 	}
 }
 
-// diss. §10.2.1: messages that get lost end sending ahead; nothing else follows from it,
+// diss. §10.2.2: messages that get lost end sending ahead; nothing else follows from it,
 // and nobody knows of others than members.
 func TestUnreachable(t *testing.T) {
 	n := leaderOf(t, nil)

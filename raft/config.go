@@ -1,6 +1,6 @@
 // Config: what the user of the library decides, and what is checked about it.
 //
-//	diss. §3.7-3.9 (timing), §9.6 (pre-vote), §6.4 (reads), §10.2 (batching and flow control)
+//	diss. §3.9 (timing), §9.6 (pre-vote), §6.4 (reads), §10.2 (batching and flow control)
 //
 // Start at Config; validate lists the rules.
 
@@ -92,7 +92,7 @@ type Config struct {
 	MaxUncommittedEntriesSize uint64
 
 	// MaxInflightMsgs limits how many MsgApp with entries are on their way to one
-	// follower without an answer (diss. §10.2.1). It must be positive.
+	// follower without an answer (diss. §10.2.2). It must be positive.
 	MaxInflightMsgs int
 
 	// MaxInflightBytes limits the payload of those messages, in bytes. It must not

@@ -38,7 +38,8 @@
 //	§8 reads                        read.go
 //	diss. §3.10 transfer            transfer.go
 //	diss. §9.6 pre-vote             election.go
-//	diss. §10.2.1 pipelining        replicate.go, package tracker; async.go
+//	diss. §10.2.1 parallel writes   outbox.go, unstable.go, async.go
+//	diss. §10.2.2 pipelining        replicate.go, gather.go, package tracker
 //
 // The scripts in testdata tell all of this as stories, with every message that is
 // sent. They are numbered in the order in which to read them.

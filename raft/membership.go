@@ -55,7 +55,7 @@ func (r *raft) switchToConfig(cfg tracker.Config, progress tracker.ProgressMap) 
 	}
 	if r.self == nil || r.self.IsLearner {
 		// Our own removal is committed. Until the others know, going on serves them
-		// (§6, third issue); the user may prefer a clean end.
+		// (§6, second issue); the user may prefer a clean end.
 		if r.stepDownOnRemoval {
 			r.becomeFollower(r.Term, None)
 		}

@@ -117,7 +117,7 @@ func TestStoppedNode(t *testing.T) {
 	})
 }
 
-// diss. §4.1.1: RestartNode on an empty storage makes no group: the node waits to be added
+// diss. §4.4: RestartNode on an empty storage makes no group: the node waits to be added
 // to one.
 func TestRestartNodeMakesNoGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

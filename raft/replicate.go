@@ -1,6 +1,6 @@
 // Replication, the sending side: appends and heartbeats from the leader.
 //
-//	§5.3 · diss. §3.5, §10.2.1 (pipelining), §10.2.2
+//	§5.3 · diss. §3.5, §10.2.2 (pipelining)
 //
 // Start at maybeSendAppend. tracker.Progress says what each peer is ready for;
 // acks.go is the other half.

@@ -1,6 +1,6 @@
 // Replication, the sending side: what a leader sends, and how much at a time.
 //
-//	§5.3 · diss. §10.2.1 (pipelining)
+//	§5.3 · diss. §10.2.2 (pipelining)
 
 package raft
 
@@ -13,7 +13,7 @@ import (
 	"example.com/raftexample/raft/tracker"
 )
 
-// diss. §10.2.1: appends are sent ahead, as many as the window holds.
+// diss. §10.2.2: appends are sent ahead, as many as the window holds.
 func TestPipelining(t *testing.T) {
 	c := testConfig(1, nil)
 	c.MaxInflightMsgs = 3
@@ -88,7 +88,7 @@ func messagesTo(id uint64, messages []pb.Message) []pb.Message {
 	return slices.DeleteFunc(messages, func(m pb.Message) bool { return m.To != id })
 }
 
-// diss. §10.2.1: until it is known where the logs agree, one append at a time: the next
+// diss. §10.2.2: until it is known where the logs agree, one append at a time: the next
 // one waits for an answer, be it to a heartbeat. An empty one holds nothing up.
 func TestProbing(t *testing.T) {
 	n := leaderOf(t, nil) // the append of entry 2 to node 3 is under way
@@ -122,7 +122,7 @@ func TestProbing(t *testing.T) {
 	}
 }
 
-// diss. §10.2.1: with a full window a heartbeat's answer lets one empty append through.
+// diss. §10.2.2: with a full window a heartbeat's answer lets one empty append through.
 // If what is under way was lost, its refusal shows that.
 func TestFullWindowIsProbed(t *testing.T) {
 	n := leaderOf(t, func(c *Config) { c.MaxInflightMsgs = 2 })

@@ -132,12 +132,12 @@ var dissertation = map[string][]rule{
 	"9.6 pre-vote": {
 		{"a candidate increments its term only if a majority would vote for it", "TestPreVote TestPreVoteChangesNoTerm TestVotesOfTheOtherKindDoNotCount"},
 	},
-	"10.2.1 writing to the leader's disk in parallel, pipelining": {
+	"10.2.1 writing to the leader's disk in parallel": {
 		{"the leader may replicate before it has stored; it counts itself only then", "TestCommitRule TestNewLeaderOpensItsTerm"},
 		{"entries may even be committed before the leader has written them to its own disk", "TestApplyingWaitsForOurOwnDisk"},
-		{"nextIndex is updated right after sending; lost entries are found by the next refusal", "TestPipelining TestFullWindowIsProbed TestUnreachable"},
 	},
-	"10.2.2 batching": {
+	"10.2.2 batching and pipelining": {
+		{"nextIndex is updated right after sending; lost entries are found by the next refusal", "TestPipelining TestFullWindowIsProbed TestUnreachable"},
 		{"requests that arrive together become one append", "TestProposalsGather TestNodeGathersProposals"},
 	},
 }

@@ -252,7 +252,7 @@ func TestBootstrapRefuses(t *testing.T) {
 	}
 }
 
-// diss. §4.1.1: a node that joins knows no configuration. It does not campaign; it
+// diss. §4.4: a node that joins knows no configuration. It does not campaign; it
 // answers whoever speaks to it, and learns the rest from the leader.
 func TestJoiningNodeAnswers(t *testing.T) {
 	n := restart(t, NewMemoryStorage(), nil)

@@ -1,6 +1,6 @@
 // Inflights: the window of appends under way to one peer.
 //
-//	diss. §10.2.1 (pipelining)
+//	diss. §10.2.2 (pipelining)
 
 package tracker
 

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// diss. §10.2.1: the window bounds how much is under way, in messages and in
+// diss. §10.2.2: the window bounds how much is under way, in messages and in
 // bytes. The message that reaches the bound in bytes may go beyond it.
 func TestInflightsAreFullAtEitherBound(t *testing.T) {
 	for _, tt := range []struct {

@@ -1,6 +1,6 @@
 // Progress: a leader's record of one peer.
 //
-//	Figure 2, "Volatile state on leaders" · diss. §3.5, §10.2.1
+//	Figure 2, "Volatile state on leaders" · diss. §3.5, §10.2.2
 //
 // Start at Progress; its three states say how appends are sent.
 
