@@ -145,7 +145,9 @@ func (a *api) peerHandler() http.Handler {
 			refuseClient(w, req)
 			return
 		}
-		clients.ServeHTTP(w, req)
+		if a.node.transport.Admit(w, req) { // or a cluster on the ports of another would change that one
+			clients.ServeHTTP(w, req)
+		}
 	})
 	mux.HandleFunc("/", refuseClient)
 	return mux

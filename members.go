@@ -162,6 +162,7 @@ func (a *api) passOn(ctx context.Context, w http.ResponseWriter, req *http.Reque
 		return
 	}
 	out.Header.Set(hopsHeader, "1")
+	a.node.transport.Sign(out, lead)
 	resp, err := a.node.peerClient.Do(out)
 	if err != nil {
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: fmt.Sprintf("the leader did not answer: %v", err)})
@@ -172,6 +173,8 @@ func (a *api) passOn(ctx context.Context, w http.ResponseWriter, req *http.Reque
 	switch {
 	case err != nil:
 		a.fail(w, &apiError{status: http.StatusGatewayTimeout, reason: err.Error()})
+	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusGone: // what it says to peers
+		a.fail(w, &apiError{status: http.StatusServiceUnavailable, reason: "refused by the leader: " + strings.TrimSpace(string(answer))})
 	case resp.StatusCode != http.StatusNoContent:
 		a.fail(w, &apiError{status: resp.StatusCode, reason: strings.TrimSpace(string(answer))})
 	case !waitUntil(ctx, seen):

@@ -176,7 +176,7 @@ func TestMoveLeader(t *testing.T) {
 	move(0, 1, 204)
 
 	// What another node has passed on is not passed on again.
-	passedOn := do(t, "PUT", "http://127.0.0.1:"+c.peers[1]+"/-/leader", "2", hopsHeader, "1")
+	passedOn := passOnTo(t, c, 1, uint64(c.status(0).Cluster), "PUT", "/-/leader", "2")
 	if passedOn.status != 503 || !strings.Contains(passedOn.body, "changing") || passedOn.header.Get("Retry-After") == "" {
 		t.Errorf("a second hop: %v", passedOn)
 	}

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/raftexample/raft/rafthttp"
 	"example.com/raftexample/raft/vfs"
 )
 
@@ -170,6 +172,61 @@ func TestTwoClustersOnTheSamePorts(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// passOnTo asks a node what a member of a cluster has been asked, one that nobody has
+// heard of yet.
+func passOnTo(t *testing.T, c *testCluster, node int, cluster uint64, method, path, body string) answer {
+	t.Helper()
+	speaker := rafthttp.New(rafthttp.Config{ID: 33, Cluster: cluster, Incarnation: 9, URL: "http://127.0.0.1:33"})
+	defer speaker.Stop()
+	signed := &http.Request{Header: http.Header{}}
+	speaker.Sign(signed, uint64(node+1))
+	header := []string{hopsHeader, "1"}
+	for name := range signed.Header {
+		header = append(header, name, signed.Header.Get(name))
+	}
+	return do(t, method, "http://127.0.0.1:"+c.peers[node]+path, body, header...)
+}
+
+// What one cluster's node passes on changes no other cluster, whatever ports they share,
+// and the client hears that nothing was done.
+func TestPassedOnWithinTheCluster(t *testing.T) {
+	t.Parallel()
+	c := oneNode(t)
+	put(t, c.url(0, "/k"), "x", 20*time.Second)
+	ours := uint64(c.status(0).Cluster)
+	add := func(cluster uint64) answer {
+		return passOnTo(t, c, 0, cluster, "POST", "/-/members/5?learner", "http://127.0.0.1:5")
+	}
+	if a := add(ours + 1); a.status != 403 || !strings.Contains(a.body, rafthttp.FormatID(ours+1)) {
+		t.Errorf("from another cluster: %d %s", a.status, a.body)
+	}
+	if a := do(t, "POST", "http://127.0.0.1:"+c.peers[0]+"/-/members/5?learner", "http://127.0.0.1:5", hopsHeader, "1"); a.status != 400 {
+		t.Errorf("from nobody: %d %s", a.status, a.body)
+	}
+
+	// A node that believes that the other cluster's leader is its own: it was paused.
+	n := newNodeIn(t, filepath.Join(t.TempDir(), "n2"), "--id", "2", "--cluster", "1=http://127.0.0.1:1,2=http://127.0.0.1:2")
+	defer func() {
+		if err := n.dir.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	n.lead.Store(1)
+	n.members.members[1] = member{ID: 1, URL: "http://127.0.0.1:" + c.peers[0]}
+	a := &api{node: n, metrics: n.metrics, deadlines: deadlines{within: t.Context()}}
+	got := httptest.NewRecorder()
+	a.handler().ServeHTTP(got, httptest.NewRequest("POST", "/-/members/5?learner", strings.NewReader("http://127.0.0.1:5")))
+	if got.Code != 503 || !strings.Contains(got.Body.String(), "refused by the leader") {
+		t.Errorf("passed on to another cluster: %d %s", got.Code, got.Body)
+	}
+	if members := c.status(0).Members; len(members) != 1 {
+		t.Errorf("it was changed all the same: %v", members)
+	}
+	if a := add(ours); a.status != 204 {
+		t.Errorf("from a member: %d %s", a.status, a.body)
+	}
 }
 
 // Changes of the membership that meet each other are made or refused, and never lost:

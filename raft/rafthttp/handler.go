@@ -219,6 +219,14 @@ func isNetError(err error) bool {
 	return errors.As(err, &timeout)
 }
 
+// Admit checks a request that another handler serves as those of a Transport are
+// checked: it must be signed, by a member of our cluster, for us. It answers the request
+// if not.
+func (t *Transport) Admit(w http.ResponseWriter, req *http.Request) bool {
+	_, ok := t.admit(w, req)
+	return ok
+}
+
 // admit checks who sends a request: it must be of our cluster and mean us, and
 // Raft must know of nothing against the sender. It answers the request if not.
 func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64, ok bool) {

@@ -295,13 +295,18 @@ func (t *Transport) newRequest(ctx context.Context, p *peer, path string, body i
 	if err != nil {
 		return nil, err
 	}
+	t.Sign(req, p.id)
+	req.Header.Set("Content-Type", "application/octet-stream")
+	return req, nil
+}
+
+// Sign makes a request to a member say who speaks to whom: see Admit.
+func (t *Transport) Sign(req *http.Request, to uint64) {
 	req.Header.Set(headerCluster, FormatID(t.Cluster))
 	req.Header.Set(headerFrom, strconv.FormatUint(t.ID, 10))
 	req.Header.Set(headerFromURL, t.URL)
-	req.Header.Set(headerTo, strconv.FormatUint(p.id, 10))
+	req.Header.Set(headerTo, strconv.FormatUint(to, 10))
 	req.Header.Set(headerIncarnation, FormatID(t.Incarnation))
-	req.Header.Set("Content-Type", "application/octet-stream")
-	return req, nil
 }
 
 // FormatID writes a cluster id or an incarnation: 16 hexadecimal digits.
