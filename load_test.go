@@ -127,6 +127,39 @@ func TestEarlierLifeSettlesNothing(t *testing.T) {
 	wg.Wait()
 }
 
+// A snapshot that jumps over what is awaited may hold it: the write ends at once, its
+// outcome is unknown, and it is not proposed again, though its term is over.
+func TestSnapshotLeavesOutcomesOpen(t *testing.T) {
+	cluster := fixedTerm{proposed: make(chan []byte, 100)}
+	s := newKVStore(cluster, 1, 7, newMetrics(func() nodeStatus { return nodeStatus{} }))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.put(t.Context(), "k", "v", always, 0)
+		ended <- err
+	}()
+	<-cluster.proposed
+	var state bytes.Buffer
+	if _, err := s.snapshot().WriteTo(&state); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.restore(&commit{restore: io.NopCloser(&state), restoreIndex: 9, restoreTerm: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.apply([]raftpb.Entry{{Term: 3, Index: 10}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != errUnknown {
+			t.Errorf("the write ended with %v", err)
+		}
+	case <-cluster.proposed:
+		t.Error("the write was proposed again, and may be carried out twice")
+	case <-time.After(10 * time.Second):
+		t.Error("the write goes on")
+	}
+}
+
 // writers write keys of their own, each once, to whichever node takes them.
 type writers struct {
 	mu       sync.Mutex
