@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
@@ -188,7 +189,39 @@ func TestHugeBodies(t *testing.T) {
 	})
 }
 
-// Thousands of idle connections cost little each and disturb nobody.
+// So much of values may be coming in at a time; then the next client is told to come
+// again, and what was refused does not count any more.
+func TestIncomingValuesAreBounded(t *testing.T) {
+	for _, announced := range []int64{1000, -1} {
+		a := &api{}
+		read := func() error {
+			req := httptest.NewRequest("PUT", "/k", strings.NewReader(strings.Repeat("x", 1000)))
+			req.ContentLength = announced
+			value, err := a.readValue(httptest.NewRecorder(), req, nil)
+			if err == nil && len(value) != 1000 {
+				t.Errorf("read %d bytes", len(value))
+			}
+			return err
+		}
+		if err := read(); err != nil {
+			t.Errorf("%d announced: %v", announced, err)
+		}
+		a.incoming.Add(maxIncoming - 1000)
+		if err := read(); err != nil {
+			t.Errorf("%d announced, just room for it: %v", announced, err)
+		}
+		a.incoming.Add(1)
+		if err := read(); err != errBusy {
+			t.Errorf("%d announced, one byte too many: %v", announced, err)
+		}
+		if now := a.incoming.Load(); now != maxIncoming-1000+1 {
+			t.Errorf("%d announced: then %d bytes count", announced, now)
+		}
+	}
+}
+
+// Thousands of idle connections cost little each and disturb nobody, whatever they have
+// announced.
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	const connections = 2000
@@ -197,8 +230,12 @@ func TestIdleConnections(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for range connections {
-			raw(t, c.ports[0], "GET /k?stale HTTP/1.1\r\nHost: x\r\n\r\n")
+		for i := range connections {
+			text := "GET /k?stale HTTP/1.1\r\nHost: x\r\n\r\n"
+			if i%2 == 0 { // a large value, of which nothing comes
+				text = "PUT /k HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n"
+			}
+			raw(t, c.ports[0], text)
 		}
 		if a := do(t, "PUT", c.url(0, "/meanwhile"), "x"); a.status != 204 {
 			t.Errorf("meanwhile: %v", a)

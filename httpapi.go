@@ -6,18 +6,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -42,6 +38,7 @@ type api struct {
 	metrics *metrics
 
 	deadlines deadlines
+	incoming  atomic.Int64  // bytes of values that are being read
 	stopping  atomic.Bool   // new requests are refused
 	ending    chan struct{} // closed when streams of events must end
 }
@@ -201,7 +198,7 @@ func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
 	}
 	buffer := values.Get().(*[]byte)
 	defer values.Put(buffer)
-	if *buffer, err = readValue(w, req, (*buffer)[:0]); err != nil {
+	if *buffer, err = a.readValue(w, req, (*buffer)[:0]); err != nil {
 		a.fail(w, err)
 		return
 	}
@@ -213,36 +210,6 @@ func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
 	}
 	w.Header()["Etag"] = []string{etag(rev)}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// values are buffers for the bodies of writes.
-var values = sync.Pool{New: func() any { return new([]byte) }}
-
-// readValue reads a request's body, up to the largest value, and appends it to value.
-func readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, error) {
-	tooLarge := &apiError{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("a value has at most %d bytes", maxValueBytes)}
-	if req.ContentLength > maxValueBytes {
-		return value, tooLarge
-	}
-	var err error
-	if n := int(req.ContentLength); n >= 0 {
-		value = slices.Grow(value, n)[:n]
-		_, err = io.ReadFull(req.Body, value)
-	} else {
-		body := bytes.NewBuffer(value)
-		_, err = body.ReadFrom(http.MaxBytesReader(w, req.Body, maxValueBytes))
-		value = body.Bytes()
-	}
-	var limit *http.MaxBytesError
-	switch {
-	case errors.As(err, &limit):
-		return value, tooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return value, &apiError{status: http.StatusRequestTimeout, reason: fmt.Sprintf("the value did not come within %v", sendTimeout)}
-	case err != nil:
-		return value, badRequest("read the value: %v", err)
-	}
-	return value, nil
 }
 
 // get reads one key: the newest value, unless ?stale asks for what this node has.

@@ -1,0 +1,78 @@
+// Values: the bodies of writes, on their way in.
+//
+// Nothing bounds how many clients there are, nor how long each takes to send what it
+// has announced. So neither may cost memory by itself: what counts is what has come.
+// Start at readValue.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+)
+
+const (
+	// maxIncoming is how many bytes of values may be coming in at a time. Of what has
+	// come, fewer may wait for the cluster: see maxWaitingBytes.
+	maxIncoming = 64 << 20
+
+	// firstRead is how much room a value gets before any of it is here.
+	firstRead = 16 << 10
+)
+
+// values are buffers for the bodies of writes.
+var values = sync.Pool{New: func() any { return new([]byte) }}
+
+// readValue reads a request's body, up to the largest value, and appends it to value,
+// which is empty.
+func (a *api) readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, error) {
+	tooLarge := &apiError{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("a value has at most %d bytes", maxValueBytes)}
+	if req.ContentLength > maxValueBytes {
+		return value, tooLarge
+	}
+	body := req.Body
+	if req.ContentLength < 0 {
+		body = http.MaxBytesReader(w, body, maxValueBytes)
+	}
+	value, err := a.readAll(body, value, int(req.ContentLength))
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit):
+		return value, tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return value, &apiError{status: http.StatusRequestTimeout, reason: fmt.Sprintf("the value did not come within %v", sendTimeout)}
+	case err != nil && err != errBusy:
+		return value, badRequest("read the value: %v", err)
+	}
+	return value, err
+}
+
+// readAll reads as much as was announced, or to the end if announced is negative. The
+// buffer grows as the bytes come: a length is only a claim.
+func (a *api) readAll(body io.Reader, value []byte, announced int) (_ []byte, err error) {
+	defer func() { a.incoming.Add(-int64(len(value))) }()
+	want := announced
+	if announced < 0 {
+		want = maxValueBytes + 1 // and one to find the end with
+	}
+	for len(value) < want && err == nil {
+		if len(value) == cap(value) {
+			value = slices.Grow(value, min(want-len(value), max(len(value), firstRead)))
+		}
+		n := 0
+		n, err = body.Read(value[len(value):min(cap(value), want)])
+		value = value[:len(value)+n]
+		if a.incoming.Add(int64(n)) > maxIncoming {
+			return value, errBusy
+		}
+	}
+	if errors.Is(err, io.EOF) && (announced < 0 || len(value) == announced) {
+		err = nil
+	}
+	return value, err
+}
