@@ -92,24 +92,35 @@ func (n *node) receive(m pb.Message) {
 // sendGathered turns what has gathered since the last Ready into messages:
 // appends on the leader, one message of proposals for it elsewhere.
 func (n *node) sendGathered() {
-	r := n.rn.raft
-	if len(n.forwards) > 0 {
-		r.stepOrLog(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.forwards})
-		clear(n.forwards)
-		n.forwards = n.forwards[:0]
-	}
-	r.sendGathered(n.overdue)
+	n.sendForwards()
+	n.rn.raft.sendGathered(n.overdue)
 	n.overdue = false
 }
 
-// forwards what is proposed to a follower, if it can: it gathers like appends do.
+// forward gathers what is proposed to a follower, as appends gather on the leader, and
+// reports whether it could: not on a node of another role, nor without a leader.
 func (n *node) forward(entries []pb.Entry) bool {
 	r := n.rn.raft
-	if r.role != StateFollower || r.lead == None || r.disableProposalForwarding || len(n.forwards) >= maxBatchEntries {
+	if r.role != StateFollower || r.lead == None || r.disableProposalForwarding {
 		return false
+	}
+	if len(n.forwards)+len(entries) > maxBatchEntries || payloadSize(n.forwards)+payloadSize(entries) > maxBatchBytes {
+		n.sendForwards()
 	}
 	n.forwards = append(n.forwards, entries...)
 	return true
+}
+
+// sendForwards makes one message of what has gathered for the leader. Without one it is
+// lost, as it could be on the way; if we lead by now, it is appended.
+func (n *node) sendForwards() {
+	if len(n.forwards) == 0 {
+		return
+	}
+	r := n.rn.raft
+	r.stepOrLog(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.forwards})
+	clear(n.forwards)
+	n.forwards = n.forwards[:0]
 }
 
 // propose takes all proposals that wait, as one message: what came while the
@@ -128,6 +139,7 @@ func (n *node) propose() {
 		n.answer(nil)
 		return
 	}
+	n.sendForwards() // they came first
 	r := n.rn.raft
 	if len(n.batch) == 1 || payloadSize(n.entries) <= r.maxUncommittedSize {
 		err := r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.entries})

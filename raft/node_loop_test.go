@@ -142,6 +142,69 @@ func TestNodeGathersForwards(t *testing.T) {
 	})
 }
 
+// However many proposals gather, they are forwarded in the order in which they came, in
+// messages of bounded size.
+func TestForwardsKeepTheirOrder(t *testing.T) {
+	for name, tt := range map[string]struct{ proposals, bytes, messages int }{
+		"entries": {maxBatchEntries + 10, 4, 2},
+		"bytes":   {9, maxBatchBytes / 4, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := storageWith(1, 2, 3)
+			n := RestartNode(testConfig(1, s))
+			defer n.Stop()
+			mustStepNode(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+			<-n.Ready()
+			for i := range tt.proposals {
+				mustPropose(t, n, fmt.Sprintf("%*d", tt.bytes, i))
+			}
+			n.Advance()
+			rd, _ := offered(t, n, s)
+			if len(rd.Messages) != tt.messages {
+				t.Errorf("%s: %d messages, want %d", name, len(rd.Messages), tt.messages)
+			}
+			i := 0
+			for _, m := range rd.Messages {
+				for _, e := range m.Entries {
+					if want := fmt.Sprintf("%*d", tt.bytes, i); string(e.Data) != want {
+						t.Fatalf("%s: %.20q is forwarded where %.20q should be", name, e.Data, want)
+					}
+					i++
+				}
+			}
+			if i != tt.proposals {
+				t.Errorf("%s: %d forwarded, %d proposed", name, i, tt.proposals)
+			}
+		})
+	}
+}
+
+// What has gathered on a follower comes first when it is elected before it could forward it.
+func TestForwardsOfANodeThatIsElected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := storageWith(1, 2, 3)
+		n := RestartNode(testConfig(1, s))
+		defer n.Stop()
+		mustStepNode(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+		<-n.Ready()
+		mustPropose(t, n, "a", "b")
+		mustStepNode(t, n, pb.Message{Type: pb.MsgTimeoutNow, From: 2, To: 1, Term: 1})
+		for _, id := range []uint64{2, 3} {
+			mustStepNode(t, n, pb.Message{Type: pb.MsgVoteResp, From: id, To: 1, Term: 2})
+		}
+		mustPropose(t, n, "c")
+		n.Advance()
+		rd, _ := offered(t, n, s)
+		var got []string
+		for _, e := range rd.Entries {
+			got = append(got, string(e.Data))
+		}
+		if want := []string{"", "a", "b", "c"}; !slices.Equal(got, want) {
+			t.Errorf("appended %q, want %q", got, want)
+		}
+	})
+}
+
 // A proposal becomes one entry, whatever was proposed before it; and a change of
 // membership that leaves this node a member holds none up.
 func TestProposalsFollowEachOther(t *testing.T) {
