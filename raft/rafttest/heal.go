@@ -70,13 +70,16 @@ func (s *sim) heal() {
 // cannot prevent.
 func (s *sim) stranded() bool { return s.removedLeaderIsNeeded() || s.termBeyondReach() }
 
-// removedLeaderIsNeeded is the first of them. A change of membership takes effect when it is applied. So a leader
-// that has applied its own removal, or demotion, may not campaign any more, while
-// those who have not still need its vote; and if its log has entries beyond what
-// they have, it will not give that. Only a node that knows the newer
-// configuration could help, and that is the one. (In the paper a configuration
-// counts as soon as it is in the log, and the others would go on without it.)
+// removedLeaderIsNeeded is the first of them. A change of membership takes effect when
+// it is applied. So a leader that has applied its own removal, or demotion, may not
+// campaign any more, while those who have not still need its vote; and if its log has
+// entries beyond what they have, it will not give that. So nobody leads. Only a node
+// that knows the newer configuration could help, and that is the one. (In the paper a
+// configuration counts as soon as it is in the log, and the others would go on without it.)
 func (s *sim) removedLeaderIsNeeded() bool {
+	if s.leader() != nil {
+		return false
+	}
 	for _, n := range s.nodes {
 		if !n.up || n.applied == 0 || slices.Contains(n.confState.Voters, n.id) {
 			continue
@@ -99,16 +102,9 @@ func (s *sim) termBeyondReach() bool {
 	if s.plan.preVote || s.plan.checkQuorum {
 		return false
 	}
-	lead := uint64(0)
+	leader := s.leader()
 	for _, n := range s.nodes {
-		if n.up {
-			if st := n.raw.BasicStatus(); st.RaftState == raft.StateLeader {
-				lead = max(lead, st.Term)
-			}
-		}
-	}
-	for _, n := range s.nodes {
-		if n.up && lead > 0 && n.raw.BasicStatus().Term > lead && !slices.Contains(n.confState.Voters, n.id) {
+		if n.up && leader != nil && n.raw.BasicStatus().Term > leader.raw.BasicStatus().Term && !slices.Contains(n.confState.Voters, n.id) {
 			return true
 		}
 	}
@@ -164,14 +160,7 @@ func (s *sim) nudge(restart bool) {
 
 // agreed reports whether the members of the group are of one mind.
 func (s *sim) agreed() bool {
-	var leader *node
-	for _, n := range s.nodes {
-		if n.up && n.raw.BasicStatus().RaftState == raft.StateLeader {
-			if leader == nil || n.raw.BasicStatus().Term > leader.raw.BasicStatus().Term {
-				leader = n
-			}
-		}
-	}
+	leader := s.leader()
 	if leader == nil {
 		return false
 	}
@@ -187,4 +176,17 @@ func (s *sim) agreed() bool {
 		}
 	}
 	return true
+}
+
+// leader returns the node that leads in the latest term, or nil.
+func (s *sim) leader() *node {
+	var leader *node
+	for _, n := range s.nodes {
+		if n.up && n.raw.BasicStatus().RaftState == raft.StateLeader {
+			if leader == nil || n.raw.BasicStatus().Term > leader.raw.BasicStatus().Term {
+				leader = n
+			}
+		}
+	}
+	return leader
 }

@@ -95,7 +95,7 @@ func TestSeeds(t *testing.T) {
 	per := func(n int) float64 { return float64(n) / float64(count) }
 	if per(int(total.Committed)) < 15 || per(total.Leaders) < 2 || per(total.Reads) < 5 ||
 		per(total.Changes) < 2 || per(total.Snapshots) < 0.4 || per(total.Crashes) < 2 ||
-		per(total.Recoveries) < 4 || per(total.Faults) < 0.5 || per(total.Repairs) < 0.1 || per(total.Stranded) > 0.01 {
+		per(total.Recoveries) < 4 || per(total.Faults) < 0.5 || per(total.Repairs) < 0.1 || per(total.Stranded) > 0.003 {
 		t.Errorf("too little happens: %+v in %d seeds", total, count)
 	}
 }
