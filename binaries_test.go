@@ -3,15 +3,30 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 )
 
+// parallel is how many tests run at once, but for those that measure: they mostly wait,
+// for elections and for time to pass, so there can be more of them than processors.
+const parallel = 8
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if n := max(parallel, runtime.GOMAXPROCS(0)); !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if err := binaries.remove(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -18,6 +18,7 @@ import (
 
 // The tour of the README does what the README says, and shows what is printed.
 func TestReadmeTour(t *testing.T) {
+	t.Parallel()
 	term := newTerminal(t)
 	cluster := term.background("go tool goreman start")
 	tour := term.walk("## The tour")
@@ -80,6 +81,7 @@ func TestReadmeTour(t *testing.T) {
 
 // kill -9 of all nodes under load loses no write that was answered 204.
 func TestKillAllUnderLoad(t *testing.T) {
+	t.Parallel()
 	term := newTerminal(t)
 	cluster := term.background("go tool goreman start")
 	term.until("curl -L http://127.0.0.1:12380/my-key -XPUT -d foo", "204")
