@@ -8,6 +8,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,17 +25,31 @@ import (
 // readmePorts are the ports in the README and in the Procfile.
 var readmePorts = []string{"12379", "22379", "32379", "42379", "12380", "22380", "32380", "42380"}
 
-// freePorts returns n ports that nobody listens on.
+// Ports for the tests' nodes. The system takes those of outgoing connections from above.
+const firstPort, lastPort = 20000, 31999
+
+// How many ports were given out, from where on: anywhere, as these tests may run more
+// than once at a time.
+var (
+	portsGiven atomic.Int64
+	portsFrom  = rand.Int64N(lastPort - firstPort + 1)
+)
+
+// freePorts returns n ports that nobody listens on. They are given to nobody else, so a
+// node that was stopped can have its own again.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	var ports []string
+	for tries := 0; len(ports) < n; tries++ {
+		if tries > lastPort-firstPort {
+			t.Fatal("no port is free")
 		}
-		defer l.Close()
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		at := (portsFrom + portsGiven.Add(1)) % (lastPort - firstPort + 1)
+		port := strconv.FormatInt(firstPort+at, 10)
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			l.Close()
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }
