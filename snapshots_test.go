@@ -596,6 +596,14 @@ func TestDiskUseIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		// A snapshot that is still being written has a file, and has not replaced any.
+		waitFor(t, 10*time.Second, "the last snapshot to be taken", func() bool {
+			if err := c.write(l, 1); err != nil {
+				t.Fatal(err)
+			}
+			st := l.node.status()
+			return st.Applied < st.SnapshotIndex+l.node.cfg.snapshotEntries
+		})
 		if err := l.close(); err != nil {
 			t.Fatal(err)
 		}
