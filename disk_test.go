@@ -254,13 +254,19 @@ func testHangingDisk(t *testing.T, is func(crashfs.Op) bool) {
 		refused <- a
 	}()
 
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	syncs := make(chan time.Duration, 1)
+	go func() { syncs <- slowestSync(ctx, t, c.dir) }() // of the others' disk
 	began := time.Now()
-	waitFor(t, 10*time.Second, "another leader", func() bool {
+	waitFor(t, 20*time.Second, "another leader", func() bool {
 		lead := do(t, "GET", c.url(1, "/-/leader"), "")
 		return lead.status == 200 && lead.body != "1\n"
 	})
-	if took := time.Since(began); took > 4*electionTimeout {
-		t.Errorf("the others took %v to elect another", took)
+	took := time.Since(began)
+	cancel()
+	if limit := 4*electionTimeout + electionSyncs*<-syncs; took > limit {
+		t.Errorf("the others took %v to elect another, more than %v", took, limit)
 	}
 	if a := do(t, "PUT", c.url(1, "/key"), "new"); a.status != 204 {
 		t.Errorf("write to the others: %v", a)
@@ -396,15 +402,25 @@ func TestStopDuringASnapshot(t *testing.T) { // not in parallel: it measures
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 40 {
-		if i == 35 { // from now on the next snapshot, of 35 MiB
-			slow.Store(true)
-		}
+	put := func(i int) {
+		t.Helper()
 		if _, err := l.node.store.put(l.ctx, strconv.Itoa(i), strings.Repeat("v", 1<<20), always, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, 10*time.Second, "a snapshot to be written", func() bool { return writes.Load() > 1 })
+	for i := range 35 {
+		put(i)
+	}
+	all := l.node.status().Applied
+	waitFor(t, 10*time.Second, "a snapshot of 35 MiB", func() bool {
+		put(0) // the one under way may be of less
+		return l.node.status().SnapshotIndex >= all
+	})
+	slow.Store(true)
+	waitFor(t, 10*time.Second, "the next one to be written", func() bool {
+		put(0)
+		return writes.Load() > 1
+	})
 	closeSoon(l)
 	names, err := disk.List("/data/n1/snap")
 	if err != nil || len(names) != 1 || !strings.HasSuffix(names[0], ".snap") {
