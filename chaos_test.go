@@ -342,11 +342,11 @@ func TestChaos(t *testing.T) {
 
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	ctx, cancel := context.WithTimeout(t.Context(), length)
+	clients := &registerClients{recorder: &recorder{start: time.Now()}, t: t, urls: c.urls}
+	ctx, cancel := clients.lasting(t.Context(), length)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	clients := &registerClients{recorder: &recorder{start: time.Now()}, t: t, urls: c.urls}
 	wg.Go(func() { clients.run(ctx, 8) })
 	didNetwork, didNodes := map[string]int{}, map[string]int{}
 	wg.Go(func() { c.troubleNetwork(ctx, rand.New(rand.NewPCG(seed, 1)), didNetwork) })

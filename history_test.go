@@ -91,6 +91,9 @@ var registerModel = porcupine.NondeterministicModel{
 	},
 }
 
+// enough is how many operations there must be to judge.
+const enough = 500
+
 // recorder keeps what the clients saw.
 type recorder struct {
 	start time.Time
@@ -114,6 +117,24 @@ func (r *recorder) request(client int, in registerInput, do func() (registerOutp
 		r.mu.Unlock()
 	}
 	return out
+}
+
+// lasting returns a context that ends after a time, or later, when enough was recorded:
+// a busy machine does little in the same time.
+func (r *recorder) lasting(ctx context.Context, length time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, 5*length)
+	var again func()
+	again = func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.history) >= enough {
+			cancel()
+		} else if ctx.Err() == nil {
+			time.AfterFunc(length/10, again)
+		}
+	}
+	time.AfterFunc(length, again)
+	return ctx, cancel
 }
 
 // keys returns every key that was asked about.
@@ -147,7 +168,7 @@ func (r *recorder) judge(t *testing.T, seed uint64) {
 		}
 		t.Errorf("the history is not shown to be linearizable, see %s", file)
 	}
-	if len(r.history) < 500 {
+	if len(r.history) < enough {
 		t.Errorf("only %d operations", len(r.history))
 	}
 }

@@ -206,12 +206,12 @@ func TestPartitions(t *testing.T) {
 	put(t, b.url(0, "/begin"), "x", 20*time.Second)
 
 	seed := uint64(time.Now().UnixNano())
-	ctx, cancel := context.WithTimeout(t.Context(), length)
-	defer cancel()
 	clients := &registerClients{
 		recorder: &recorder{start: time.Now()}, t: t, urls: b.urls,
 		pause: 10 * time.Millisecond, // or the judge has too much to do
 	}
+	ctx, cancel := clients.lasting(t.Context(), length)
+	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { clients.run(ctx, 8) })
 	did := map[string]int{}
