@@ -133,10 +133,11 @@ type node struct {
 
 	// The loop's own: proposals that go into one message, and what gathers for the
 	// next Ready.
-	batch    []*proposal
-	entries  []pb.Entry
-	forwards []pb.Entry
-	overdue  bool // a tick has passed
+	batch        []*proposal
+	entries      []pb.Entry
+	forwards     []pb.Entry
+	forwardBytes uint64 // of their payload
+	overdue      bool   // a tick has passed
 }
 
 func newNode(rn *RawNode) *node {

@@ -104,10 +104,12 @@ func (n *node) forward(entries []pb.Entry) bool {
 	if r.role != StateFollower || r.lead == None || r.disableProposalForwarding {
 		return false
 	}
-	if len(n.forwards)+len(entries) > maxBatchEntries || payloadSize(n.forwards)+payloadSize(entries) > maxBatchBytes {
+	size := payloadSize(entries)
+	if len(n.forwards)+len(entries) > maxBatchEntries || n.forwardBytes+size > maxBatchBytes {
 		n.sendForwards()
 	}
 	n.forwards = append(n.forwards, entries...)
+	n.forwardBytes += size
 	return true
 }
 
@@ -120,7 +122,7 @@ func (n *node) sendForwards() {
 	r := n.rn.raft
 	r.stepOrLog(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.forwards})
 	clear(n.forwards)
-	n.forwards = n.forwards[:0]
+	n.forwards, n.forwardBytes = n.forwards[:0], 0
 }
 
 // propose takes all proposals that wait, as one message: what came while the
