@@ -189,6 +189,9 @@ func TestGarbageOnThePort(t *testing.T) {
 		if _, err := io.WriteString(conn, garbage); err != nil {
 			t.Fatal(err)
 		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil { // or the server would wait for more
+			t.Logf("%q: %v", garbage, err) // it has hung up already
+		}
 		if _, err := io.Copy(io.Discard, bufio.NewReader(conn)); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Logf("%q: %v", garbage, err) // reset or closed: either will do
 		}

@@ -203,6 +203,7 @@ func TestOneSnapshotAtATime(t *testing.T) {
 // Raft tries again at once when it hears of a failure. So it hears of it after a while,
 // and the log has each reason once.
 func TestFailuresAreFewAndSaidOnce(t *testing.T) {
+	t.Parallel()
 	hosts := newHosts(t, 2)
 	withState(t, hosts[0], func() io.Reader { return bytes.NewReader(content(1000)) }, 0)
 	reason := "another is coming in"

@@ -112,6 +112,7 @@ func TestShortPostIsAStream(t *testing.T) {
 // A server that gives each request a limited time gives a stream more, and a snapshot,
 // as long as they go on; and both their answers.
 func TestStreamOutlivesTheServersLimits(t *testing.T) {
+	t.Parallel()
 	const limit = 100 * time.Millisecond
 	for path, messages := range map[string][]byte{
 		"/raft":          encoded(heartbeat(2, 1, 1), heartbeat(2, 1, 2)),
