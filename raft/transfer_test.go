@@ -56,6 +56,20 @@ func TestTransferBringsTheTargetUpToDate(t *testing.T) {
 	if got, want := lines(n.step(t, acked(3, 2, 2))), "1->3 MsgTimeoutNow Term:2 Log:0/0\n"; got != want {
 		t.Errorf("when it has all: %s, want %s", got, want)
 	}
+
+	n = leaderOf(t, nil)
+	n.propose(t, 3, "x")
+	n.ReportUnreachable(3)
+	n.TransferLeader(3)
+	n.drain(t)
+	for _, m := range n.step(t, acked(3, 2, 2)) {
+		if m.Type == pb.MsgTimeoutNow {
+			t.Error("told to campaign with a part of the log")
+		}
+	}
+	if sent := n.step(t, acked(3, 2, 3)); len(sent) == 0 || sent[len(sent)-1].Type != pb.MsgTimeoutNow {
+		t.Errorf("when it has all: %s", lines(sent))
+	}
 }
 
 // Whom a leader hands over to: a voter that is not itself. Another target takes the
