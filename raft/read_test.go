@@ -115,6 +115,18 @@ func TestReadOfASingleVoter(t *testing.T) {
 	}
 }
 
+// diss. §6.4: a read that this node passed on when it followed another may come back to it
+// when it leads: the old leader passes it on, too. It is our own user's.
+func TestReadThatComesBack(t *testing.T) {
+	n := leaderOf(t, nil)
+	n.step(t, acked(3, 2, 2))
+	n.step(t, pb.Message{Type: pb.MsgReadIndex, From: 1, To: 1, Entries: []pb.Entry{{Data: []byte("r")}}})
+	n.step(t, beat(2, 2, "r"))
+	if got := n.takeReads(); got != "r@2" {
+		t.Errorf("reads %q, want r@2", got)
+	}
+}
+
 // takeReads describes the reads that a node has answered to its user.
 func (n *member) takeReads() string {
 	var b strings.Builder

@@ -203,6 +203,18 @@ func TestTermsOfMessages(t *testing.T) {
 	}
 }
 
+// A request that a peer passed on in its own term is passed on again without one.
+func TestForwardedRequestsHaveNoTerm(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1)
+	n.step(t, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+	for _, mt := range []pb.MessageType{pb.MsgProp, pb.MsgReadIndex} {
+		m := one(t, n.step(t, pb.Message{Type: mt, From: 3, To: 1, Term: 1, Entries: []pb.Entry{{Data: []byte("x")}}}))
+		if m.To != 2 || m.From != 3 || m.Term != 0 {
+			t.Errorf("%s", DescribeMessage(m, nil))
+		}
+	}
+}
+
 // Figure 2, "Volatile state": what a role had is gone with it: leader, counters,
 // votes, records of peers, a transfer, reads. The vote is kept for the term.
 func TestEveryRoleStartsAfresh(t *testing.T) {
