@@ -301,3 +301,19 @@ func TestNothingForTheThreads(t *testing.T) {
 	mustStep(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
 	wantMessages(t, n.Ready(), `1->2 MsgHeartbeatResp Term:1 Log:0/0`)
 }
+
+// A snapshot may overtake the state machine's thread. Its word that earlier entries are
+// applied, when it comes, takes nothing back.
+func TestLateWordOfTheStateMachine(t *testing.T) {
+	n := asyncNode(t, 1, 1)
+	mustStep(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 1})
+	n.Ready() // has entry 1 to apply
+	snapshot := ptr(snapshotAt(1, 9, 1, 2))
+	mustStep(t, n, pb.Message{Type: pb.MsgSnap, From: 2, To: 1, Term: 1, Snapshot: snapshot})
+	n.Ready()
+	mustStep(t, n, pb.Message{Type: pb.MsgStorageAppendResp, From: LocalAppendThread, To: 1, Term: 1, Snapshot: snapshot})
+	mustStep(t, n, pb.Message{Type: pb.MsgStorageApplyResp, From: LocalApplyThread, To: 1, Entries: entriesFrom(1, 1)})
+	if applied := n.BasicStatus().Applied; applied != 9 {
+		t.Errorf("applied %d, want 9", applied)
+	}
+}

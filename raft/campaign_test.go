@@ -378,3 +378,23 @@ func TestNewLeaderKnowsNothing(t *testing.T) {
 		t.Errorf("a follower that got a vote is %v", n.raft.role)
 	}
 }
+
+// A user may compact entries that it has applied before it says so with Advance. What was in
+// them is not known any more: it may have been a change of membership, and the node waits.
+func TestCompactedEntriesMayHoldAChange(t *testing.T) {
+	n := nodeWith(t, 1, 0, 1, 1)
+	if err := n.Step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 2}); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready()
+	if err := n.storage.Compact(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Campaign(); err != nil || n.raft.role != StateFollower {
+		t.Errorf("before Advance it became %v, %v", n.raft.role, err)
+	}
+	n.Advance(rd)
+	if err := n.Campaign(); err != nil || n.raft.role != StateCandidate {
+		t.Errorf("after Advance it is %v, %v", n.raft.role, err)
+	}
+}

@@ -228,7 +228,10 @@ func TestSnapshotReplacesTheLog(t *testing.T) {
 		t.Errorf("its term: %d, %v", term, err)
 	}
 	if _, err := l.term(2); !errors.Is(err, ErrCompacted) {
-		t.Errorf("an entry that storage still has: %v", err)
+		t.Errorf("the term of an entry that storage still has: %v", err)
+	}
+	if entries, err := l.slice(1, 3, noLimit); !errors.Is(err, ErrCompacted) {
+		t.Errorf("entries that storage still has: %v, %v", entries, err)
 	}
 	if s, err := l.snapshot(); s.Metadata.Index != 9 || err != nil {
 		t.Errorf("the snapshot is %v, %v", s, err)
