@@ -183,6 +183,42 @@ func TestAnswersDoNotWaitForTheRound(t *testing.T) {
 	}
 }
 
+// Nor do answers to reads, and what is committed already and did not fit into the last Ready.
+func TestWhatIsForTheUserDoesNotWaitForTheRound(t *testing.T) {
+	g := newGatheringGroup(t)
+	n := g.nodes[1]
+	n.raft.readOnlyOption = ReadOnlyLeaseBased // answers at once
+	g.propose(1, "first")
+	g.takeGathered(1, false)
+	g.propose(1, "gathers")
+	n.ReadIndex([]byte("r"))
+	if !g.takeGathered(1, false) || n.takeReads() != "r@1" {
+		t.Error("a read waits for the round under way")
+	}
+
+	g = newGatheringGroup(t)
+	n = g.nodes[1]
+	n.raft.log.maxApplyingSize = 1 // one at a time
+	g.propose(1, "a")
+	g.propose(1, "b")
+	g.takeGathered(1, false)
+	first := g.sent
+	g.sent = nil
+	for _, m := range first {
+		g.step(m)
+	}
+	g.process(2)
+	for _, m := range g.sent {
+		g.step(m)
+	}
+	g.propose(1, "c")
+	g.takeGathered(1, false)
+	g.propose(1, "gathers")
+	if applied := len(n.applied); !g.takeGathered(1, false) || len(n.applied) != applied+1 {
+		t.Errorf("%d applied before, %d after: the rest waits for the round under way", applied, len(n.applied))
+	}
+}
+
 // A round that takes longer than a tick holds nobody up.
 func TestAnOverdueRoundHoldsNobodyUp(t *testing.T) {
 	g := newGatheringGroup(t)

@@ -133,6 +133,21 @@ func TestProposalsOfARemovedNodeWait(t *testing.T) {
 	})
 }
 
+// A node that is no member yet goes on forwarding proposals, whoever else is added.
+func TestProposalsOfANewNodeGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := RestartNode(testConfig(1, storageWith(2, 3)))
+		defer n.Stop()
+		mustStepNode(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+		n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := n.Propose(ctx, []byte("x")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Propose says if a proposal was dropped; a proposal from a peer, and a change of
 // membership, are dropped in silence.
 func TestDroppedProposalsOfANode(t *testing.T) {

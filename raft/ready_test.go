@@ -349,3 +349,21 @@ func TestPromisesComeLast(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The user may append to the messages of a Ready: the library's next ones come elsewhere.
+func TestMessagesOfAReadyAreTheUsers(t *testing.T) {
+	n := leaderOf(t, nil)
+	n.step(t, acked(3, 2, 2))
+	if err := n.Propose([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready()
+	n.ReadIndex([]byte("r")) // heartbeats, for the next Ready
+	_ = append(rd.Messages, pb.Message{}, pb.Message{})
+	n.Advance(rd)
+	for _, m := range n.Ready().Messages {
+		if m.Type != pb.MsgHeartbeat {
+			t.Errorf("%s", DescribeMessage(m, nil))
+		}
+	}
+}

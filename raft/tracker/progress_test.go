@@ -156,13 +156,14 @@ func TestMaybeUpdate(t *testing.T) {
 		news        bool
 		match, next uint64
 	}{
-		{2, false, 3, 5},
-		{3, false, 3, 5},
-		{4, true, 4, 5},
-		{5, true, 5, 6},
+		{2, false, 3, 7},
+		{3, false, 3, 7},
+		{4, true, 4, 7},
+		{6, true, 6, 7},
+		{7, true, 7, 8},
 		{9, true, 9, 10},
 	} {
-		pr := newProgress(StateProbe, 3, 5, 8)
+		pr := newProgress(StateProbe, 3, 7, 8)
 		pr.MsgAppFlowPaused = true
 		news := pr.MaybeUpdate(tt.acked)
 		if news != tt.news || pr.Match != tt.match || pr.Next != tt.next || pr.MsgAppFlowPaused == news {
