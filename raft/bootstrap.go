@@ -42,13 +42,14 @@ func (rn *RawNode) Bootstrap(peers []Peer) error {
 		entries[i] = pb.Entry{Type: pb.EntryConfChange, Data: data}
 	}
 
-	rn.prevHardState = pb.HardState{} // nothing is stored: the first Ready has all of it
-	rn.raft.becomeFollower(1, None)
+	if rn.raft.Term == 0 { // or the node has voted already, and must not take that back
+		rn.raft.becomeFollower(1, None)
+	}
 	rn.raft.log.appendNew(1, entries)
 	rn.raft.log.commitTo(uint64(len(entries)))
 
-	// The user applies these again when it gets the entries, which changes nothing.
-	// In force at once, they let the node campaign before that.
+	// In force at once, so that the node knows its peers. The user applies them again when
+	// it gets the entries, which changes nothing but that the node may campaign then.
 	for _, p := range peers {
 		rn.raft.applyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: p.ID}.AsV2())
 	}

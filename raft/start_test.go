@@ -226,6 +226,19 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
+// diss. §3.8: a node that has voted before it was bootstrapped keeps its term and vote. Its
+// first Ready has all there is to store, as for any other.
+func TestBootstrapKeepsTheVote(t *testing.T) {
+	n := restart(t, stored(t, pb.HardState{Term: 3, Vote: 2}), nil)
+	if err := n.Bootstrap([]Peer{{ID: 1}, {ID: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	rd := n.Ready()
+	if want := (pb.HardState{Term: 3, Vote: 2, Commit: 2}); rd.HardState != want || len(rd.Entries) != 2 || rd.Entries[1].Term != 1 {
+		t.Errorf("%s", DescribeReady(rd, nil))
+	}
+}
+
 // A group without members, or on a storage with a log, is not made.
 func TestBootstrapRefuses(t *testing.T) {
 	if err := restart(t, NewMemoryStorage(), nil).Bootstrap(nil); err == nil || err.Error() != "must provide at least one peer to Bootstrap" {
