@@ -136,18 +136,11 @@ func (p *ProgressTracker) Visit(f func(id uint64, pr *Progress)) {
 
 // QuorumActive reports whether the members that were heard of make a quorum.
 func (p *ProgressTracker) QuorumActive() bool {
-	for _, half := range p.Voters {
-		active := 0
-		for id := range half {
-			if pr := p.Progress[id]; pr != nil && !pr.IsLearner && pr.RecentActive {
-				active++
-			}
-		}
-		if len(half) > 0 && active <= len(half)/2 {
-			return false
-		}
+	active := make(map[uint64]bool, len(p.Progress))
+	for id, pr := range p.Progress {
+		active[id] = pr.RecentActive
 	}
-	return true
+	return p.Voters.VoteResult(active) == quorum.VoteWon // as if being heard of were a vote
 }
 
 // VoterNodes returns the voters of both halves in ascending order.
