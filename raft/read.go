@@ -59,7 +59,7 @@ func (r *raft) startRead(rd read) {
 	}
 	round := r.reads.add(rd, r.log.committed, len(r.peers))
 	round.confirm(r.id)
-	r.broadcastHeartbeatFor(round.carries)
+	r.broadcastHeartbeat() // which carries the newest round's context: this one's
 }
 
 // confirmReads counts a heartbeat's answer. Once a quorum has answered a round,
@@ -83,8 +83,7 @@ func (r *raft) confirmReads(from uint64, context []byte) {
 	r.reads.rounds = slices.Delete(r.reads.rounds, 0, i+1)
 }
 
-// isQuorum reports whether ids hold a majority of either half of the
-// configuration.
+// isQuorum reports whether ids hold a majority of each half of the configuration.
 func (r *raft) isQuorum(ids []uint64) bool {
 	for _, voters := range r.trk.Voters {
 		n := 0
@@ -158,9 +157,9 @@ func (round *readRound) confirm(id uint64) {
 // add queues a read. Its heartbeats carry its context, and answers to them are
 // told apart by that alone. So a context that heartbeats have carried before
 // gets a number appended: an answer to one of those, late or duplicated, knows
-// nothing of us now, and would let a stale read pass. What is carried before is
-// a question to a set of hashes; a collision costs just a needless number. And so
-// that no number can meet a user's own bytes, what looks numbered is numbered, too.
+// nothing of us now, and would let a stale read pass. What was carried
+// before is remembered as a set of hashes; a collision costs just a needless number.
+// And so that no number can meet a user's own bytes, what looks numbered is numbered, too.
 func (q *readQueue) add(rd read, index uint64, members int) *readRound {
 	// The same read again: the later one stands for both, since the user could not
 	// tell an old answer from a new one.
@@ -206,7 +205,7 @@ func (q *readQueue) find(context []byte) int {
 	return slices.IndexFunc(q.rounds, func(round readRound) bool { return bytes.Equal(round.carries, context) })
 }
 
-// newestContext is what regular heartbeats carry: an answer to it confirms all
+// newestContext is what heartbeats carry: an answer to it confirms all
 // reads that wait.
 func (q *readQueue) newestContext() []byte {
 	if len(q.rounds) == 0 {

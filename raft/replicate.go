@@ -61,13 +61,9 @@ func (r *raft) maybeSendAppend(p peer, evenIfEmpty bool) bool {
 }
 
 // broadcastHeartbeat tells everybody that we lead. While reads wait for
-// confirmation, it asks for that again.
+// confirmation, it asks for that too.
 func (r *raft) broadcastHeartbeat() {
-	r.broadcastHeartbeatFor(r.reads.newestContext())
-}
-
-// broadcastHeartbeatFor sends heartbeats that carry a read's context.
-func (r *raft) broadcastHeartbeatFor(context []byte) {
+	context := r.reads.newestContext()
 	for _, p := range r.peers {
 		if p.id == r.id {
 			continue
