@@ -53,6 +53,13 @@ var Differences = []Difference{
 		Shown: "TestRemovedLeaderAsksTheSingleVoter",
 	},
 	{
+		Name:  "Bootstrap of a node that has voted, and has no log yet",
+		Etcd:  "takes it back to term 1, without a vote",
+		Ours:  "leaves it its term and its vote",
+		Why:   "A vote is a promise: given again to another in the same term, it could elect two leaders (Figure 2).",
+		Shown: "TestBootstrapKeepsTheVote",
+	},
+	{
 		Name: "a snapshot from a peer while the program holds a committed change that it has not applied",
 		Etcd: "is taken: the older change is then applied on top of the snapshot's configuration",
 		Ours: "is ignored, with an answer that says how far our log is certain; the leader sends it again",

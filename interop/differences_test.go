@@ -254,6 +254,24 @@ func TestImpossibleSnapshotIsIgnored(t *testing.T) {
 	}
 }
 
+// A node votes while it has no log, stops, and is bootstrapped.
+func TestBootstrapKeepsTheVote(t *testing.T) {
+	bootstrap := func(eng engine) status {
+		p := plainPlan(2)
+		p.bootstrap = true
+		w := newWorld(p, func(uint64) engine { return eng })
+		must(w.members[0].store.SetHardState(pb.HardState{Term: 3, Vote: 2}))
+		w.start()
+		return w.members[0].node.status()
+	}
+	if st := bootstrap(etcd{}); st.term != 1 || st.vote != raft.None {
+		t.Errorf("etcd's is in term %d with vote %d: what we differ from is gone", st.term, st.vote)
+	}
+	if st := bootstrap(ours{}); st.term != 3 || st.vote != 2 || st.commit != 2 {
+		t.Errorf("ours is in term %d with vote %d, commit %d", st.term, st.vote, st.commit)
+	}
+}
+
 // A node that applies its first entries, compacts them away at once, and wants to
 // lead before it has advanced.
 func TestCompactedBeforeAdvanceWaits(t *testing.T) {
