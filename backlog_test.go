@@ -8,11 +8,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/vfs"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // Every batch reaches the store once, in order, also when the channel is full
@@ -103,6 +105,43 @@ func TestOverwrittenChangeIsNotUnderWay(t *testing.T) {
 	waitFor(t, 10*time.Second, "Advance", func() bool { return n.node.Status().Applied > last })
 	if err := n.changeMember(ctx, learner); err != nil {
 		t.Fatalf("an overwritten change is still in the way: %v", err)
+	}
+}
+
+// What is committed and waits for the store is bounded: above that new writes are refused,
+// until it has caught up.
+func TestWritesWaitForTheStore(t *testing.T) {
+	t.Parallel()
+	l, err := startLone(t.Context(), crashfs.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := l.node
+	write := func() error {
+		ctx, cancel := context.WithTimeout(l.ctx, 20*time.Millisecond)
+		defer cancel()
+		_, err := n.store.put(ctx, "k", strings.Repeat("v", 1<<20), always, 0)
+		return err
+	}
+	n.store.mu.Lock() // it stands still
+	for began := time.Now(); !n.Overloaded() && time.Since(began) < 20*time.Second; {
+		if err := write(); err != errUnknown { // or it was not even proposed in time
+			t.Errorf("a write that the store has not applied ended with %v", err)
+			break
+		}
+	}
+	if waiting := n.unapplied.Load(); waiting > maxUnapplied+4<<20 {
+		t.Errorf("%d bytes wait for the store", waiting)
+	}
+	err = write()
+	n.store.mu.Unlock()
+	if err != errBusy {
+		t.Errorf("a write too many ended with %v", err)
+	}
+	waitFor(t, 10*time.Second, "a write to be taken again", func() bool { return write() == nil })
+	waitFor(t, 10*time.Second, "nothing to wait", func() bool { return n.unapplied.Load() == 0 })
+	if err := l.close(); err != nil {
+		t.Error(err)
 	}
 }
 
