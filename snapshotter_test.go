@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,5 +119,33 @@ func TestLargeSnapshotTakesLittleMemory(t *testing.T) {
 	t.Logf("%d MiB, with %d KiB of memory", size>>20, grown>>10)
 	if grown > 16<<20 {
 		t.Errorf("a snapshot of %d MiB took %d MiB of memory", size>>20, grown>>20)
+	}
+}
+
+// diss. §5.1.3: a snapshot is due, too, when the log since the last one is larger than that
+// one, however few entries that are; and not before.
+func TestLogThatHasOutgrownItsSnapshot(t *testing.T) {
+	t.Parallel()
+	n := loneNode(t)
+	write := func(key, mebibytes int) {
+		t.Helper()
+		for range mebibytes {
+			if _, err := n.store.put(t.Context(), strconv.Itoa(key), strings.Repeat("v", 1<<20), always, 0); err != nil {
+				t.Fatal(err)
+			}
+			key++
+		}
+	}
+	snapshot := func() uint64 { return n.status().SnapshotIndex }
+	write(0, 14)
+	if index := snapshot(); index != 0 {
+		t.Errorf("snapshot %d of a log of 14 MiB", index)
+	}
+	write(14, 16)
+	waitFor(t, 20*time.Second, "a snapshot of a log of 30 MiB", func() bool { return snapshot() > 0 })
+	first := snapshot()
+	write(0, 10)
+	if index := snapshot(); index != first {
+		t.Errorf("snapshot %d came soon after %d", index, first)
 	}
 }
