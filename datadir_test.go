@@ -5,8 +5,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +111,60 @@ func TestDamagedFiles(t *testing.T) {
 	c.start(0)
 	if got := get(t, c.url(0, "/k24")); got != "value" {
 		t.Errorf("after all was put right: %q", got)
+	}
+}
+
+// Who has lost its data, or was removed, is found out if one of the others knows it, also
+// the last one that answers: not all have met it, or applied its removal.
+func TestEveryMemberIsAskedAboutANewOne(t *testing.T) {
+	t.Parallel()
+	for _, join := range []bool{false, true} {
+		for what, knows := range map[string]peerStatus{
+			"its data was lost":                   {Incarnations: map[uint64]hexID{1: 77}},
+			"was removed from the cluster; to br": {Removed: []uint64{1}},
+		} {
+			answered := make(chan struct{})
+			list := "1=http://127.0.0.1:1"
+			members := make([]peerStatus, 2)
+			for i := range members {
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					if i == 1 {
+						<-answered
+						time.Sleep(50 * time.Millisecond) // until the other one was heard
+					} else {
+						defer close(answered)
+					}
+					if err := json.NewEncoder(w).Encode(members[i]); err != nil {
+						t.Error(err)
+					}
+				}))
+				defer server.Close()
+				list += fmt.Sprintf(",%d=%s", i+2, server.URL)
+			}
+			cluster, err := parseCluster(list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := config{id: 1, cluster: cluster, join: join}
+			members[1] = knows
+			for i := range members {
+				members[i].ID, members[i].Cluster = uint64(i+2), hexID(clusterID(cluster))
+				members[i].Members = []memberStatus{{member: cluster[0]}}
+			}
+			dir, err := openDataDir(vfs.OS, filepath.Join(t.TempDir(), "n1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := settleIdentity(t.Context(), &cfg, dir, nil); err == nil || !strings.Contains(err.Error(), what) {
+				t.Errorf("join %t: %v, want that it says %q", join, err, what)
+			}
+			if !dir.isNew() {
+				t.Errorf("join %t: the directory was claimed", join)
+			}
+			if err := dir.close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
