@@ -8,7 +8,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -139,6 +141,51 @@ func TestEveryRequestEnds(t *testing.T) {
 		t.Errorf("the node took %v to end", took)
 	}
 	wg.Wait()
+}
+
+// A node that shuts down refuses what still comes on open connections, for the others to
+// serve, and is not ready; it ends what it has begun.
+func TestShuttingDownIsSaid(t *testing.T) {
+	t.Parallel()
+	n := loneNode(t)
+	a := &api{store: n.store, reads: n.reads, node: n, metrics: n.metrics, deadlines: deadlines{within: t.Context()}, ending: make(chan struct{})}
+	handler := a.handler()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := serve(listener, handler, sendTimeout, nil, n.logger)
+	others := serve(peers, a.peerHandler(), sendTimeout, nil, n.logger)
+	ask := func(method, path, body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+		return w
+	}
+	if got := ask("PUT", "/k", "x"); got.Code != 204 {
+		t.Fatalf("before: %d %s", got.Code, got.Body)
+	}
+	if err := shutdown(a, func() {}, clients, others, true); err != nil {
+		t.Error(err)
+	}
+	for _, r := range [][2]string{
+		{"PUT", "/k"},
+		{"GET", "/k"},
+		{"GET", "/k?stale"},
+		{"DELETE", "/k"},
+		{"GET", "/?prefix="},
+		{"POST", "/-/members/9?learner"},
+		{"PUT", "/-/leader"},
+		{"GET", "/-/ready"},
+	} {
+		got := ask(r[0], r[1], "1")
+		if got.Code != 503 || got.Body.String() != "this node is shutting down\n" || got.Header().Get("Retry-After") == "" {
+			t.Errorf("%s %s: %d %s", r[0], r[1], got.Code, got.Body)
+		}
+	}
 }
 
 // Who sends a value slowly and steadily has it written, though it takes longer than
