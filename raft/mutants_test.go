@@ -240,9 +240,13 @@ func (m mutant) test(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The tests beside it first: most mutants need no simulator.
+	// The tests beside it first: most mutants need no simulator, and few one that runs long.
 	var out []byte
-	for _, tests := range [][]string{{"-skip=^TestGathering", "./" + filepath.Dir(m.file), "."}, {"./quorum", "./tracker", ".", "./rafttest"}} {
+	for _, tests := range [][]string{
+		{"-skip=^TestGathering", "./" + filepath.Dir(m.file), "."},
+		{"./quorum", "./tracker", ".", "./rafttest"},
+		{"-run=^TestSeeds$", "./rafttest", "-args", "-seeds=20000"},
+	} {
 		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-timeout=120s", "-overlay=" + list}, tests...)...)
 		cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
 		if out, err = cmd.CombinedOutput(); err != nil {
