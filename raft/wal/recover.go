@@ -114,12 +114,12 @@ func (w *WAL) recoverSegment(r *replay, number uint64, last bool) error {
 			break
 		}
 		w.synced = max(w.synced, int64(synced))
+		r.bytes += int64(frameHeaderLen + len(payload)) // a marker in it makes that 0
 		if err := eachRecord(payload, r.record); err != nil {
 			return &DamageError{File: name, Offset: w.offset, Reason: err.Error()}
 		}
 		w.offset += int64(frameHeaderLen + len(payload))
 		w.frames++
-		r.bytes += int64(frameHeaderLen + len(payload))
 	}
 	w.segments = append(w.segments, segment{number: number, maxIndex: r.maxIndex})
 	if !last {

@@ -1,3 +1,6 @@
+// What a log holds after a restart, and what was torn or damaged. crash_test.go has the
+// crashes at every step, damage_test.go the damage in every segment.
+
 package wal
 
 import (
@@ -8,6 +11,7 @@ import (
 	"testing"
 
 	pb "example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // entries returns n entries of a term, from index first.
@@ -97,6 +101,85 @@ func TestEntriesBehindALeadersSnapshot(t *testing.T) {
 				t.Errorf("recovered snapshot %d and %v, want entries 11 to 13 behind snapshot 10", rec.Snapshot.Index, rec.Entries)
 			}
 		})
+	}
+}
+
+// What was written since the newest marker is known, after a restart too; and a marker
+// says that all before it is committed.
+func TestSizeSinceSnapshot(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "wal")
+	o := Options{SegmentBytes: 4096}
+	w, _ := mustOpen(t, dir, o)
+	save := func(first uint64, marker pb.SnapshotMetadata) (written int64) {
+		before := w.offset
+		mustSave(t, w, pb.HardState{Term: 1}, entries(1, first, 3), marker)
+		return w.offset - before
+	}
+	size := save(1, pb.SnapshotMetadata{}) + save(4, pb.SnapshotMetadata{})
+	if got := w.SizeSinceSnapshot(); got != size {
+		t.Errorf("%d bytes, want %d", got, size)
+	}
+	save(7, pb.SnapshotMetadata{Index: 5, Term: 1})
+	if got := w.SizeSinceSnapshot(); got != 0 {
+		t.Errorf("%d bytes with a marker, want 0", got)
+	}
+	size = save(10, pb.SnapshotMetadata{})
+	mustClose(t, w)
+	w, rec := mustOpen(t, dir, o)
+	if got := w.SizeSinceSnapshot(); got != size {
+		t.Errorf("%d bytes after a restart, want %d", got, size)
+	}
+	if rec.HardState.Commit != 5 {
+		t.Errorf("commit index %d with a snapshot at 5", rec.HardState.Commit)
+	}
+	for first := uint64(13); len(w.segments) < 3; first += 3 {
+		save(first, pb.SnapshotMetadata{})
+	}
+	size = w.SizeSinceSnapshot()
+	mustClose(t, w)
+	w, _ = mustOpen(t, dir, o)
+	if got := w.SizeSinceSnapshot(); got < size || got > size+500 { // the first frame of each segment counts now
+		t.Errorf("%d bytes in three segments, want about %d", got, size)
+	}
+	mustClose(t, w)
+}
+
+// A segment is written with zeros first, if its syncs gain by it: not if the one before
+// had large frames. It reads the same either way.
+func TestSegmentsOfLargeFramesAreNotZeroed(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		data   int
+		zeroed bool
+	}{{"small frames", 100, true}, {"large frames", 5000, false}} {
+		disk := crashfs.New()
+		if err := disk.MkdirAll("/data"); err != nil {
+			t.Fatal(err)
+		}
+		writes := 0
+		disk.Fault = func(op crashfs.Op) error {
+			if op.Kind == "WriteAt" {
+				writes++
+			}
+			return nil
+		}
+		o := Options{FS: disk, SegmentBytes: 256 << 10, Inline: true}
+		w, _ := mustOpen(t, "/data/wal", o)
+		index := uint64(0)
+		for len(w.segments) < 2 {
+			index++
+			writes = 0
+			mustSave(t, w, pb.HardState{}, []pb.Entry{{Term: 1, Index: index, Data: make([]byte, tt.data)}}, pb.SnapshotMetadata{})
+		}
+		if zeroed := writes > 2; zeroed != tt.zeroed { // two are the segment's beginning, and the batch
+			t.Errorf("%s: %d writes when the next segment was begun", tt.name, writes)
+		}
+		mustClose(t, w)
+		w, rec := mustOpen(t, "/data/wal", o)
+		if uint64(len(rec.Entries)) != index || rec.Repaired != "" {
+			t.Errorf("%s: recovered %d entries of %d; %s", tt.name, len(rec.Entries), index, rec.Repaired)
+		}
+		mustClose(t, w)
 	}
 }
 
