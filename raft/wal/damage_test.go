@@ -127,9 +127,114 @@ func TestWrongSegmentsAreRefused(t *testing.T) {
 	}
 	wantDamage(t, "the first segment is missing", dir, o, paths[1])
 
-	write(t, filepath.Join(dir, "copy.wal"), second)
-	if _, _, err := Open(dir, o); err == nil || !strings.Contains(err.Error(), "move it away") {
-		t.Errorf("a file of another name: %v", err)
+	for _, name := range []string{"copy.wal", "1.wal"} {
+		write(t, filepath.Join(dir, name), second)
+		if _, _, err := Open(dir, o); err == nil || !strings.Contains(err.Error(), "move it away") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A single entry that is missing is found out, and so is a log without any that had some:
+// the commit index tells.
+func TestMissingEntriesAreRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "wal")
+	o := Options{SegmentBytes: 1, Inline: true} // a segment for each batch
+	w, _ := mustOpen(t, dir, o)
+	mustSave(t, w, pb.HardState{Term: 1, Vote: 1}, entries(1, 1, 1), pb.SnapshotMetadata{})
+	mustSave(t, w, pb.HardState{Term: 1, Vote: 1, Commit: 1}, entries(1, 2, 1), pb.SnapshotMetadata{})
+	removeBefore := func(number uint64) {
+		for n := uint64(1); n < number; n++ {
+			if err := os.Remove(w.path(n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	second := w.header.number
+	mustSave(t, w, pb.HardState{Term: 2, Vote: 2, Commit: 1}, nil, pb.SnapshotMetadata{})
+	third := w.header.number
+	mustSave(t, w, pb.HardState{Term: 3, Vote: 3, Commit: 1}, nil, pb.SnapshotMetadata{})
+	mustClose(t, w)
+
+	removeBefore(second)
+	wantDamage(t, "entry 1 is missing", dir, o, w.path(second))
+	removeBefore(third)
+	wantDamage(t, "both are missing", dir, o, w.path(third))
+}
+
+// A crash may bring back segments that had been given up. They are removed again.
+func TestSegmentsThatCameBackAreRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "wal")
+	o := Options{SegmentBytes: 1, Inline: true}
+	w, _ := mustOpen(t, dir, o)
+	for index := uint64(1); index <= 4; index++ {
+		mustSave(t, w, pb.HardState{Term: 1, Commit: index}, entries(1, index, 1), pb.SnapshotMetadata{})
+	}
+	first := read(t, w.path(1))
+	mustSave(t, w, pb.HardState{}, nil, pb.SnapshotMetadata{Term: 1, Index: 4})
+	remove, err := w.Compact()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.segments) != 1 {
+		t.Errorf("%d segments are left, want the one with the marker", len(w.segments))
+	}
+	mustClose(t, w)
+
+	write(t, w.path(1), first)
+	w, rec := mustOpen(t, dir, o)
+	if rec.Snapshot.Index != 4 || rec.HardState.Commit != 4 || len(rec.Entries) != 0 {
+		t.Errorf("recovered %+v", rec)
+	}
+	mustClose(t, w)
+	if _, err := os.Stat(w.path(1)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("segment 1 is still there: %v", err)
+	}
+}
+
+// A log that is opened again knows which of its segments the marker covers, and begins new
+// ones with that marker.
+func TestCompactAfterARestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "wal")
+	o := Options{SegmentBytes: 1, Inline: true}
+	w, _ := mustOpen(t, dir, o)
+	for index := uint64(1); index <= 4; index++ {
+		mustSave(t, w, pb.HardState{Term: 1, Commit: index}, entries(1, index, 1), pb.SnapshotMetadata{})
+	}
+	mustSave(t, w, pb.HardState{}, nil, pb.SnapshotMetadata{Term: 1, Index: 3})
+	mustClose(t, w)
+
+	w, _ = mustOpen(t, dir, o)
+	mustSave(t, w, pb.HardState{}, entries(1, 5, 1), pb.SnapshotMetadata{})
+	remove, err := w.Compact()
+	if err == nil {
+		err = remove()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := w.segments[0]; first.maxIndex != 4 {
+		t.Errorf("the first segment has entry %d, want 4, the first behind the marker", first.maxIndex)
+	}
+	last := w.header.number
+	mustClose(t, w)
+	for _, s := range w.segments {
+		if s.number < last {
+			if err := os.Remove(w.path(s.number)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, _, err = Open(dir, o) // entry 4 is missing now, by the marker in the segment's first frame
+	var damage *DamageError
+	if !errors.As(err, &damage) || !strings.Contains(damage.Reason, "the last snapshot is at 3") {
+		t.Errorf("the last segment alone: %v", err)
 	}
 }
 
