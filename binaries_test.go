@@ -9,21 +9,30 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 )
 
-// parallel is how many tests run at once, but for those that measure: they mostly wait,
-// for elections and for time to pass, so there can be more of them than processors.
-const parallel = 8
+// atOnce is how many tests run at once, but for those that measure: they mostly wait, for
+// elections and for time to pass, so there can be more of them than processors.
+func atOnce() int {
+	processors := runtime.GOMAXPROCS(0)
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return processors // the race detector keeps them busy
+	}
+	return max(8, processors)
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if n := max(parallel, runtime.GOMAXPROCS(0)); !given {
-		if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce())); err != nil {
 			panic(err)
 		}
 	}
