@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/raftexample/raft"
@@ -81,35 +82,37 @@ func TestSilenceOfARoundTrip(t *testing.T) {
 		{"another leads by then", []raft.Status{leaderOf(), {}}, http.StatusServiceUnavailable, raft.None},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			told := &toldNode{}
-			tell := func() {
-				rest := tt.later
-				told.status = func() raft.Status {
-					st := rest[0]
-					if len(rest) > 1 {
-						rest = rest[1:]
+			synctest.Test(t, func(t *testing.T) {
+				told := &toldNode{}
+				tell := func() {
+					rest := tt.later
+					told.status = func() raft.Status {
+						st := rest[0]
+						if len(rest) > 1 {
+							rest = rest[1:]
+						}
+						return st
 					}
-					return st
 				}
-			}
-			n := &raftNode{node: told, members: newMembership()}
-			n.members.members[3] = member{ID: 3}
+				n := &raftNode{node: told, members: newMembership()}
+				n.members.members[3] = member{ID: 3}
 
-			tell()
-			err := n.validateChange(t.Context(), removal, leaderOf())
-			var refused *apiError
-			if tt.change == 0 && err != nil || tt.change != 0 && (!errors.As(err, &refused) || refused.status != tt.change) {
-				t.Errorf("the removal: %v, want %d", err, tt.change)
-			}
-			tell()
-			began := time.Now()
-			n.handOver(300 * time.Millisecond)
-			if told.target != tt.target {
-				t.Errorf("leadership was handed to %d, want %d", told.target, tt.target)
-			}
-			if took := time.Since(began); took > electionTimeout {
-				t.Errorf("the hand-over took %v", took)
-			}
+				tell()
+				err := n.validateChange(t.Context(), removal, leaderOf())
+				var refused *apiError
+				if tt.change == 0 && err != nil || tt.change != 0 && (!errors.As(err, &refused) || refused.status != tt.change) {
+					t.Errorf("the removal: %v, want %d", err, tt.change)
+				}
+				tell()
+				began := time.Now()
+				n.handOver(300 * time.Millisecond)
+				if told.target != tt.target {
+					t.Errorf("leadership was handed to %d, want %d", told.target, tt.target)
+				}
+				if took := time.Since(began); took > electionTimeout {
+					t.Errorf("the hand-over took %v", took)
+				}
+			})
 		})
 	}
 }
