@@ -133,6 +133,24 @@ func TestWrittenIsRead(t *testing.T) {
 	}
 }
 
+// A large snapshot is synced as it is written, so that the log's syncs on the same disk do
+// not wait behind all of it at once.
+func TestSyncedWhileWritten(t *testing.T) {
+	disk := crashfs.New()
+	d := mustOpen(t, "/data/snap", disk)
+	syncs := 0
+	disk.Fault = func(op crashfs.Op) error {
+		if op.Kind == "Sync" {
+			syncs++
+		}
+		return nil
+	}
+	mustSave(t, d, at(1, 1), noise(3*syncEvery))
+	if syncs < 4 { // and one at the end
+		t.Errorf("%d syncs for %d bytes", syncs, 3*syncEvery)
+	}
+}
+
 // What is not committed has no name, and leaves nothing.
 func TestAborted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snap")
@@ -183,8 +201,15 @@ func TestKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unfinished, err := d.Create(at(5, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Keep(at(3, 1), at(4, 1), at(9, 9)); err != nil {
 		t.Fatal(err)
+	}
+	if err := unfinished.Commit(); err != nil {
+		t.Errorf("one that was being written: %v", err)
 	}
 	check := func(want map[uint64]bool) {
 		t.Helper()
@@ -281,11 +306,16 @@ func TestReceiveRefuses(t *testing.T) {
 		"another term":        {at(7, 3), bytes.NewReader(sent)},
 		"other voters":        {otherVoters, bytes.NewReader(sent)},
 		"more behind its end": {m, bytes.NewReader(append(bytes.Clone(sent), "more"...))},
+		"a chunk less":        {m, bytes.NewReader(slices.Concat(sent[:len(sent)-16-508], sent[len(sent)-16:]))},
+		"a head without end":  {m, strings.NewReader(magic + "\xff\xff\xff\xff")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in, err := b.Receive(tt.m, tt.body)
 			if err == nil {
 				t.Fatalf("received %v", in)
+			}
+			if name == "a head without end" && !strings.Contains(err.Error(), "metadata of 4294967295 bytes") {
+				t.Errorf("its length was believed: %v", err)
 			}
 			if name == "a broken line" && !errors.Is(err, broken) || errors.Is(err, ErrDisk) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v", err)
