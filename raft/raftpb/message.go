@@ -167,10 +167,7 @@ func (m *Message) decode(b []byte, depth int) (err error) {
 		case 8<<3 | varintType:
 			m.Commit = v
 		case 9<<3 | bytesType:
-			if m.Snapshot == nil {
-				m.Snapshot = &Snapshot{}
-			}
-			if err = m.Snapshot.Unmarshal(b[:v]); err != nil {
+			if err = m.decodeSnapshot(b[:v]); err != nil {
 				return err
 			}
 			b = b[v:]
@@ -195,6 +192,14 @@ func (m *Message) decode(b []byte, depth int) (err error) {
 		}
 	}
 	return nil
+}
+
+// decodeSnapshot decodes b into the snapshot, on top of what it holds if there is one.
+func (m *Message) decodeSnapshot(b []byte) error {
+	if m.Snapshot == nil {
+		m.Snapshot = &Snapshot{}
+	}
+	return m.Snapshot.Unmarshal(b)
 }
 
 // Reset empties the message.
