@@ -220,8 +220,9 @@ func isNetError(err error) bool {
 }
 
 // Admit checks a request that another handler serves as those of a Transport are
-// checked: it must be signed, by a member of our cluster, for us. It answers the request
-// if not.
+// checked: by the headers that Sign sets it must come from a member of our cluster and
+// mean us. It answers the request if not. They prove nothing: who may connect at all is
+// for TLS to say.
 func (t *Transport) Admit(w http.ResponseWriter, req *http.Request) bool {
 	_, ok := t.admit(w, req)
 	return ok
