@@ -42,6 +42,9 @@ func check(m *pb.Message, from, to uint64) error {
 		if m.Snapshot == nil || m.Snapshot.Metadata.Index == 0 {
 			return errors.New("a MsgSnap without a snapshot")
 		}
+		if term := m.Snapshot.Metadata.Term; term > m.Term {
+			return fmt.Errorf("a snapshot of an entry of term %d in term %d", term, m.Term)
+		}
 	case pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgPreVote, pb.MsgPreVoteResp,
 		pb.MsgHeartbeat, pb.MsgHeartbeatResp, pb.MsgTransferLeader, pb.MsgTimeoutNow:
 		if len(m.Entries) > 0 {
@@ -52,6 +55,9 @@ func check(m *pb.Message, from, to uint64) error {
 	}
 	if m.Term == 0 && m.Type != pb.MsgProp && m.Type != pb.MsgReadIndex {
 		return fmt.Errorf("a %v without a term", m.Type)
+	}
+	if (m.Type == pb.MsgVote || m.Type == pb.MsgPreVote) && m.LogTerm >= m.Term {
+		return fmt.Errorf("a candidate of term %d has an entry of term %d already", m.Term, m.LogTerm)
 	}
 	return nil
 }

@@ -260,6 +260,9 @@ func TestCheck(t *testing.T) {
 
 		{"a vote", of(pb.MsgVote), true},
 		{"a vote with entries", with(of(pb.MsgVote), func(m *pb.Message) { m.Entries = make([]pb.Entry, 1) }), false},
+		{"a vote of a longer log", with(of(pb.MsgVote), func(m *pb.Message) { m.LogTerm = 4 }), true},
+		{"a vote whose term has begun", with(of(pb.MsgVote), func(m *pb.Message) { m.LogTerm = 5 }), false},
+		{"a poll whose term has begun", with(of(pb.MsgPreVote), func(m *pb.Message) { m.LogTerm = 6 }), false},
 		{"a vote without a term", with(of(pb.MsgVote), func(m *pb.Message) { m.Term = 0 }), false},
 		{"a transfer of another", with(of(pb.MsgTransferLeader), func(m *pb.Message) { m.From = 3 }), true},
 		{"a vote of another", with(of(pb.MsgVote), func(m *pb.Message) { m.From = 3 }), false},
@@ -270,6 +273,7 @@ func TestCheck(t *testing.T) {
 		{"a snapshot", snapshotTo(2, 1), true},
 		{"a snapshot of nothing", with(snapshotTo(2, 1), func(m *pb.Message) { m.Snapshot = nil }), false},
 		{"an empty snapshot", with(snapshotTo(2, 1), func(m *pb.Message) { m.Snapshot = &pb.Snapshot{} }), false},
+		{"a snapshot of a later term", with(snapshotTo(2, 1), func(m *pb.Message) { m.Snapshot.Metadata.Term = m.Term + 1 }), false},
 		{"a snapshot without a term", with(snapshotTo(2, 1), func(m *pb.Message) { m.Term = 0 }), false},
 
 		{"a type of our own threads", of(pb.MsgStorageAppendResp), false},
