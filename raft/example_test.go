@@ -1,3 +1,5 @@
+// Examples of the library in use. Start at ExampleRawNode: all that a user has to do.
+
 package raft_test
 
 import (

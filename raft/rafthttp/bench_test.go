@@ -1,3 +1,5 @@
+// How many messages a stream carries in a second.
+
 package rafthttp
 
 import (

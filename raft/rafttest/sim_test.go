@@ -1,3 +1,5 @@
+// The simulator at work: many seeds, the same seed twice, and planted flaws.
+
 package rafttest
 
 import (
