@@ -6,15 +6,18 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -259,9 +262,6 @@ func TestSlowPeerHoldsUpNobody(t *testing.T) {
 	if took := time.Since(began); took > patience/3 {
 		t.Errorf("sending took %v", took)
 	}
-	hosts[2].raft.await(t, "the messages to the other peer", func() bool { return len(hosts[2].raft.messages) == n })
-	r := hosts[0].raft
-	r.await(t, "proposals to be handed back", func() bool { return len(r.dropped) >= n/2 })
 	hosts[0].mu.RLock()
 	p := hosts[0].peers[2]
 	hosts[0].mu.RUnlock()
@@ -270,6 +270,39 @@ func TestSlowPeerHoldsUpNobody(t *testing.T) {
 	p.mu.Unlock()
 	if bytesQueued > maxQueueBytes {
 		t.Errorf("%d messages of %d bytes are queued", queued, bytesQueued)
+	}
+	hosts[2].raft.await(t, "the messages to the other peer", func() bool { return len(hosts[2].raft.messages) == n })
+	r := hosts[0].raft
+	r.await(t, "proposals to be handed back", func() bool { return len(r.dropped) >= n/2 })
+}
+
+// A write that nobody takes has its time, like all that a peer may hold up.
+func TestWriteThatHangsEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := &deadlineConn{Conn: ours}
+		c.open, c.end = context.WithCancelCause(t.Context())
+		defer c.Close()
+		began := time.Now()
+		if n, err := c.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("wrote %d bytes: %v", n, err)
+		}
+		if took := time.Since(began); took != writeTimeout {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// The length of a message is only a claim: memory is taken for what has come.
+func TestALengthIsOnlyAClaim(t *testing.T) {
+	body := append(appendUvarint(nil, maxMessageBytes), make([]byte, 100<<10)...)
+	mr := &messageReader{r: bufio.NewReader(bytes.NewReader(body))}
+	if _, err := mr.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a message that is cut off: %v", err)
+	}
+	if size := cap(mr.buf); size > 4*maxChunkBytes {
+		t.Errorf("%d bytes for %d", size, len(body))
 	}
 }
 
