@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"example.com/raftexample/raft"
@@ -278,6 +279,46 @@ func TestSnapshotWaitsForTheDisk(t *testing.T) {
 	if n := n.snapshotFiles(t); n != 1 {
 		t.Errorf("%d files are there", n)
 	}
+}
+
+// A snapshot of what this node has committed anyway is not even read: Raft answers how far
+// it is, and the sender need not try again.
+func TestSnapshotOfWhatIsHere(t *testing.T) {
+	t.Parallel()
+	m, _ := leadersSnapshot(t)
+	stepped := 0
+	n := receiver(t, func(*raftNode) { stepped++ })
+	n.committed.Store(m.Snapshot.Metadata.Index)
+	if err := n.ReceiveSnapshot(t.Context(), m, iotest.ErrReader(errors.New("it was read"))); err != nil || stepped != 1 {
+		t.Errorf("stepped %d times: %v", stepped, err)
+	}
+	if n := n.snapshotFiles(t); n != 0 {
+		t.Errorf("%d files are there", n)
+	}
+}
+
+// A snapshot of our own that was being written while a newer one came from the leader is
+// too late: the log begins behind that.
+func TestOlderSnapshotIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	disk := crashfs.New()
+	m, file := leadersSnapshot(t)
+	begun := func() {}
+	if _, err := takeSnapshot(t, disk, m, file, begun); err != nil {
+		t.Fatal(err)
+	}
+	n, err := follower(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.snapshots.busy = true
+	if err := n.adoptSnapshot(takenSnapshot{meta: raftpb.SnapshotMetadata{Index: 4, Term: 1}}); err != nil || n.snapshots.busy {
+		t.Errorf("an older one: %v, busy %t", err, n.snapshots.busy)
+	}
+	if err := errors.Join(n.close(), n.dir.close()); err != nil {
+		t.Fatal(err)
+	}
+	checkTaken(t, "afterwards", disk, true)
 }
 
 // Of two snapshots that come at the same time, one is refused; a later one is taken.
