@@ -662,11 +662,26 @@ func TestForceNewCluster(t *testing.T) {
 	for i := range 3 {
 		c.end(i)
 	}
+	whose := func() (id identity) {
+		t.Helper()
+		content, err := os.ReadFile(filepath.Join(c.dir, "n2", "member.json"))
+		if err == nil {
+			err = json.Unmarshal(content, &id)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	before := whose()
 	list := c.list
 	c.list = "2=http://127.0.0.1:" + c.peers[1]
 	c.start(1, "--force-new-cluster")
 	if got := get(t, c.url(1, "/a")); got != "kept" {
 		t.Errorf("the new cluster has %q", got)
+	}
+	if now := whose(); now.Cluster == before.Cluster || now.Incarnation == before.Incarnation || len(now.Peers) > 0 {
+		t.Errorf("the old ones could take it for one of theirs: %+v, then %+v", before, now)
 	}
 	put(t, c.url(1, "/a"), "more", 20*time.Second)
 	c.end(1)
@@ -678,6 +693,29 @@ func TestForceNewCluster(t *testing.T) {
 		t.Error("it warns of flags that say what it has stored")
 	}
 	c.list = list
+}
+
+// Also a member that had been removed can be what a new cluster is made from: its log has
+// its removal, which is not carried out again.
+func TestForceNewClusterFromARemovedMember(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t, 3)
+	put(t, c.url(2, "/a"), "kept", 20*time.Second)
+	c.change(204, "DELETE", 0, 2, "", "")
+	c.removed(2)
+	c.list = "3=http://127.0.0.1:" + c.peers[2]
+	c.start(2, "--force-new-cluster")
+	for range 2 {
+		if got := get(t, c.url(2, "/a")); got != "kept" {
+			t.Errorf("the new cluster has %q", got)
+		}
+		if members := c.status(2).Members; len(members) != 1 || members[0].ID != 3 {
+			t.Errorf("its members are %v", members)
+		}
+		c.end(2)
+		c.start(2)
+	}
+	put(t, c.url(2, "/a"), "more", 20*time.Second)
 }
 
 // A member that was wiped while nobody could tell it so ends as soon as it meets one
