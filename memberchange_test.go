@@ -22,6 +22,7 @@ import (
 	"example.com/raftexample/raft/snap"
 	"example.com/raftexample/raft/tracker"
 	"example.com/raftexample/raft/vfs"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // toldNode is a raft.Node whose status is told by a test.
@@ -117,6 +118,78 @@ func TestSilenceOfARoundTrip(t *testing.T) {
 	}
 }
 
+// §6, §8: a leader that has not applied an entry of its own term yet may have a change of
+// its predecessor's before it, beside which Raft would drop another without a word.
+func TestLeaderThatHasOnlyBegun(t *testing.T) {
+	for term, want := range map[uint64]int{3: http.StatusServiceUnavailable, 4: http.StatusConflict} {
+		st := leaderOf(2, 3)
+		st.Term, st.Applied = 4, 1
+		n := &raftNode{storage: raft.NewMemoryStorage(), members: newMembership(), node: &toldNode{status: func() raft.Status { return st }}}
+		n.members.removed[9] = true // what stands against the change, if it comes that far
+		if err := n.storage.Append([]raftpb.Entry{{Index: 1, Term: term}, {Index: 2, Term: 4}}); err != nil {
+			t.Fatal(err)
+		}
+		err := n.changeMember(t.Context(), raftpb.ConfChange{Type: raftpb.ConfChangeAddLearnerNode, NodeID: 9, Context: []byte("http://127.0.0.1:9")})
+		var refused *apiError
+		if !errors.As(err, &refused) || refused.status != want {
+			t.Errorf("applied up to term %d of 4: %v, want %d", term, err, want)
+		}
+	}
+}
+
+// advancingNode is a raft.Node that tells a test of its Advance.
+type advancingNode struct {
+	raft.Node
+	advance func()
+}
+
+func (n *advancingNode) Advance() { n.advance() }
+
+func (n *advancingNode) ApplyConfChange(raftpb.ConfChangeI) *raftpb.ConfState {
+	return &raftpb.ConfState{Voters: []uint64{1}, Learners: []uint64{2}}
+}
+
+// A change is answered once Raft takes the next one: after Advance.
+func TestChangeIsAnsweredAfterAdvance(t *testing.T) {
+	n, err := follower(t, crashfs.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(n.close(), n.dir.close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	id, applied := n.changes.enter()
+	answered := func() bool {
+		select {
+		case <-applied:
+			return true
+		default:
+			return false
+		}
+	}
+	advanced := false
+	n.node = &advancingNode{advance: func() {
+		advanced = true
+		if answered() {
+			t.Error("answered before Advance")
+		}
+	}}
+	change, err := (&raftpb.ConfChange{ID: id, Type: raftpb.ConfChangeAddLearnerNode, NodeID: 2, Context: []byte("http://127.0.0.1:2")}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := []raftpb.Entry{{Term: 1, Index: 1, Type: raftpb.EntryConfChange, Data: change}}
+	rd := raft.Ready{HardState: raftpb.HardState{Term: 1, Commit: 1}, Entries: entries, CommittedEntries: entries, MustSync: true}
+	if err := n.handleReady(rd); err != nil {
+		t.Fatal(err)
+	}
+	if !advanced || !answered() {
+		t.Errorf("advanced %t, answered %t", advanced, answered())
+	}
+}
+
 // §7: a snapshot replaces the log before it, the removals in there too: a member whose
 // removal we did not see is no peer any more.
 func TestSnapshotRemovesPeers(t *testing.T) {
@@ -178,5 +251,42 @@ func TestLostVote(t *testing.T) {
 	err := run(ctx, append(flags, "--data-dir", path), machine{fs: vfs.OS}, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "log of member 1 is gone") {
 		t.Errorf("without its log it ended with %v", err)
+	}
+}
+
+// Figure 2, "Persistent state": a leader commits by heartbeat what this member has
+// acknowledged. If its log is shorter, that was lost: it ends, with the recipe, and does
+// not vote.
+func TestHeartbeatBeyondTheLog(t *testing.T) {
+	n := newNodeIn(t, filepath.Join(t.TempDir(), "n1"))
+	defer func() {
+		if err := n.dir.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	stepped := 0
+	n.node = &steppedNode{step: func() { stepped++ }}
+	n.term.Store(2)
+	if err := n.storage.Append([]raftpb.Entry{{Index: 1, Term: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []raftpb.Message{
+		{Type: raftpb.MsgHeartbeat, Term: 2, Commit: 1},
+		{Type: raftpb.MsgHeartbeat, Term: 1, Commit: 9}, // who leads no more
+	} {
+		if err := n.Process(t.Context(), m); err != nil {
+			t.Errorf("%v: %v", &m, err)
+		}
+	}
+	if err := n.Process(t.Context(), raftpb.Message{Type: raftpb.MsgHeartbeat, Term: 2, Commit: 2}); err == nil || stepped != 2 {
+		t.Errorf("beyond the log: %v, after %d were stepped", err, stepped)
+	}
+	select {
+	case err := <-n.errorC:
+		if !strings.Contains(err.Error(), "ends at 1, but it has acknowledged entry 2") || !strings.Contains(err.Error(), wipedRecipe(1)) {
+			t.Errorf("it ends with %v", err)
+		}
+	default:
+		t.Error("it goes on")
 	}
 }
