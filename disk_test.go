@@ -7,11 +7,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -21,6 +25,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/raftpb"
 	"example.com/raftexample/raft/vfs"
 	"example.com/raftexample/raft/vfs/crashfs"
 )
@@ -288,6 +294,90 @@ func testHangingDisk(t *testing.T, is func(crashfs.Op) bool) {
 	waitFor(t, 10*time.Second, "the node back", func() bool { return do(t, "GET", c.url(0, "/-/ready"), "").status == 200 })
 	if a := do(t, "GET", c.url(0, "/key"), ""); a.body != "new" {
 		t.Errorf("afterwards: %v", a)
+	}
+}
+
+// messagesTo is a peer that notes the types of the messages that it gets.
+func messagesTo(t *testing.T, got chan<- raftpb.Message) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body := bufio.NewReader(req.Body)
+		for {
+			size, err := binary.ReadUvarint(body)
+			if err != nil {
+				break // the end
+			}
+			var m raftpb.Message
+			data := make([]byte, size)
+			if _, err = io.ReadFull(body, data); err == nil {
+				err = m.Unmarshal(data)
+			}
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			got <- m
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+}
+
+// diss. §3.8, §10.2.1: votes, acknowledgements and all else that promises something leave
+// when the disk is done; a leader's MsgApp, which promises nothing, leaves before.
+func TestPromisesWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	var hangs atomic.Bool
+	released := make(chan struct{})
+	disk := crashfs.New()
+	disk.Fault = func(op crashfs.Op) error {
+		if hangs.Load() && op.Kind == "Sync" {
+			<-released
+		}
+		return nil
+	}
+	n, err := follower(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan raftpb.Message, 100)
+	peer := messagesTo(t, got)
+	defer peer.Close()
+	n.transport.SetPeer(2, peer.URL)
+	n.node = &advancingNode{advance: func() {}}
+	rd := raft.Ready{HardState: raftpb.HardState{Term: 2, Vote: 1}, MustSync: true, Entries: []raftpb.Entry{{Term: 2, Index: 1}}}
+	late := []raftpb.MessageType{
+		raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgAppResp,
+		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgReadIndexResp, raftpb.MsgTimeoutNow,
+	}
+	for _, kind := range append(late, raftpb.MsgApp) {
+		rd.Messages = append(rd.Messages, raftpb.Message{Type: kind, From: 1, To: 2, Term: 2})
+	}
+	hangs.Store(true)
+	handled := make(chan error, 1)
+	go func() { handled <- n.handleReady(rd) }()
+	next := func() raftpb.MessageType {
+		select {
+		case m := <-got:
+			return m.Type
+		case <-time.After(10 * time.Second):
+			t.Error("a message did not come")
+			return raftpb.MsgHup
+		}
+	}
+	if kind := next(); kind != raftpb.MsgApp {
+		t.Errorf("a %v came first", kind)
+	}
+	n.transport.Send([]raftpb.Message{{Type: raftpb.MsgTransferLeader, From: 1, To: 2, Term: 2}}) // behind what has left
+	if kind := next(); kind != raftpb.MsgTransferLeader {
+		t.Errorf("a %v did not wait for the disk", kind)
+	}
+	close(released)
+	for _, want := range late {
+		if kind := next(); kind != want {
+			t.Errorf("then a %v came, want a %v", kind, want)
+		}
+	}
+	if err := errors.Join(<-handled, n.close(), n.dir.close()); err != nil {
+		t.Error(err)
 	}
 }
 
