@@ -205,6 +205,44 @@ func TestCrashWhileASnapshotComes(t *testing.T) {
 	}
 }
 
+// §7: a leader's snapshot is acknowledged like entries, and so is durable first, though the
+// term, the vote and the entries, which Raft asks to sync for, are as they were.
+func TestSnapshotIsSyncedByItself(t *testing.T) {
+	t.Parallel()
+	m, file := leadersSnapshot(t)
+	disk := crashfs.New()
+	n, err := follower(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.save(raft.Ready{HardState: raftpb.HardState{Term: 2}, MustSync: true}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := n.snaps.Receive(m.Snapshot.Metadata, bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.snapshots.incoming, n.snapshots.meta, n.snapshots.adopted = in, m.Snapshot.Metadata, make(chan struct{})
+	if err := n.save(raft.Ready{HardState: raftpb.HardState{Term: 2, Commit: 20}, Snapshot: *m.Snapshot}); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(8) {
+		after, err := follower(t, disk.Restart(seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err := after.storage.LastIndex(); err != nil || last != 20 {
+			t.Errorf("seed %d: the log ends at %d, %v", seed, last, err)
+		}
+		if err := errors.Join(after.close(), after.dir.close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(n.close(), n.dir.close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // steppedNode is a raft.Node that a test steps for.
 type steppedNode struct {
 	raft.Node
