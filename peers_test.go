@@ -253,6 +253,7 @@ func TestChangesThatMeet(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	get(t, c.url(1, "/k")) // which waits until node 2 knows what was made; the list does not
 	members := get(t, c.url(1, "/-/members"))
 	for id := 11; id < 19; id++ {
 		if is := strings.Contains(members, fmt.Sprintf(`"id":%d,`, id)); is != made[id] {
