@@ -66,76 +66,83 @@ func drawChanges(t *rapid.T) []pb.ConfChangeSingle {
 	}), 0, 4).Draw(t, "changes")
 }
 
-// The same changes, made to a Changer and to the model, have the same outcome;
-// and every refusal has its reason.
+// comparison is the same changes, made to a Changer and to the model.
+type comparison struct {
+	c         Changer
+	m         *model
+	autoLeave bool
+}
+
+// The two have the same outcome, whatever is changed, and every refusal has its reason.
 func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := empty()
-		m := &model{map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}}
-		autoLeave := false
-		// accept compares the outcome of a change, and puts it into force.
-		accept := func(t *rapid.T, after *model, cfg tracker.Config, members tracker.ProgressMap, err error, refused bool) bool {
-			if (err != nil) != refused {
-				t.Fatalf("error %v, expected one: %t", err, refused)
-			}
-			if err != nil {
-				return false
-			}
-			checkQuorumsOverlap(t, c.Tracker.Voters, cfg.Voters)
-			c.Tracker.Config, c.Tracker.Progress = cfg, members
-			m = after
-			return true
-		}
-
-		t.Repeat(map[string]func(*rapid.T){
-			"simple": func(t *rapid.T) {
-				ccs := drawChanges(t)
-				after := m.clone()
-				for _, cc := range ccs {
-					after.change(cc)
-				}
-				moved := 0
-				for id := range uint64(6) {
-					if m.incoming[id] != after.incoming[id] {
-						moved++
-					}
-				}
-				cfg, members, err := c.Simple(ccs...)
-				accept(t, after, cfg, members, err, len(m.outgoing) > 0 || len(after.incoming) == 0 || moved > 1)
-			},
-			"enter": func(t *rapid.T) {
-				ccs := drawChanges(t)
-				auto := rapid.Bool().Draw(t, "auto")
-				after := m.clone()
-				after.outgoing = maps.Clone(m.incoming)
-				for _, cc := range ccs {
-					after.change(cc)
-				}
-				cfg, members, err := c.EnterJoint(auto, ccs...)
-				refused := len(m.outgoing) > 0 || len(m.incoming) == 0 || len(after.incoming) == 0
-				if accept(t, after, cfg, members, err, refused) {
-					autoLeave = auto
-				}
-			},
-			"leave": func(t *rapid.T) {
-				after := m.clone()
-				maps.Copy(after.learners, after.next)
-				after.next, after.outgoing = map[uint64]bool{}, map[uint64]bool{}
-				cfg, members, err := c.LeaveJoint()
-				if accept(t, after, cfg, members, err, len(m.outgoing) == 0) {
-					autoLeave = false
-				}
-			},
-			"": func(t *rapid.T) {
-				want := m.confState(autoLeave)
-				if got := c.Tracker.ConfState(); got.Equivalent(want) != nil {
-					t.Fatalf("%+v, want %+v", got, want)
-				}
-				checkMembers(t, m, c.Tracker.Progress)
-				checkRestore(t, want, c.Tracker.Config)
-			},
-		})
+		h := &comparison{c: empty(), m: &model{map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}}}
+		t.Repeat(map[string]func(*rapid.T){"simple": h.simple, "enter": h.enter, "leave": h.leave, "": h.check})
 	})
+}
+
+// accept compares the outcome of a change, and puts it into force.
+func (h *comparison) accept(t *rapid.T, after *model, cfg tracker.Config, members tracker.ProgressMap, err error, refused bool) bool {
+	if (err != nil) != refused {
+		t.Fatalf("error %v, expected one: %t", err, refused)
+	}
+	if err != nil {
+		return false
+	}
+	checkQuorumsOverlap(t, h.c.Tracker.Voters, cfg.Voters)
+	h.c.Tracker.Config, h.c.Tracker.Progress = cfg, members
+	h.m = after
+	return true
+}
+
+func (h *comparison) simple(t *rapid.T) {
+	ccs := drawChanges(t)
+	after := h.m.clone()
+	for _, cc := range ccs {
+		after.change(cc)
+	}
+	moved := 0
+	for id := range uint64(6) {
+		if h.m.incoming[id] != after.incoming[id] {
+			moved++
+		}
+	}
+	cfg, members, err := h.c.Simple(ccs...)
+	h.accept(t, after, cfg, members, err, len(h.m.outgoing) > 0 || len(after.incoming) == 0 || moved > 1)
+}
+
+func (h *comparison) enter(t *rapid.T) {
+	ccs := drawChanges(t)
+	auto := rapid.Bool().Draw(t, "auto")
+	after := h.m.clone()
+	after.outgoing = maps.Clone(h.m.incoming)
+	for _, cc := range ccs {
+		after.change(cc)
+	}
+	cfg, members, err := h.c.EnterJoint(auto, ccs...)
+	refused := len(h.m.outgoing) > 0 || len(h.m.incoming) == 0 || len(after.incoming) == 0
+	if h.accept(t, after, cfg, members, err, refused) {
+		h.autoLeave = auto
+	}
+}
+
+func (h *comparison) leave(t *rapid.T) {
+	after := h.m.clone()
+	maps.Copy(after.learners, after.next)
+	after.next, after.outgoing = map[uint64]bool{}, map[uint64]bool{}
+	cfg, members, err := h.c.LeaveJoint()
+	if h.accept(t, after, cfg, members, err, len(h.m.outgoing) == 0) {
+		h.autoLeave = false
+	}
+}
+
+func (h *comparison) check(t *rapid.T) {
+	want := h.m.confState(h.autoLeave)
+	if got := h.c.Tracker.ConfState(); got.Equivalent(want) != nil {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
+	checkMembers(t, h.m, h.c.Tracker.Progress)
+	checkRestore(t, want, h.c.Tracker.Config)
 }
 
 // checkMembers checks that there is a record of each member and of nobody else.
