@@ -110,10 +110,10 @@ func (p *play) line(word string, args []string) {
 		p.terms()
 		return
 	}
-	p.nodeLine(word, idOfNode(p.t, args[0]), args[1:])
+	p.nodeLine(word, number(p.t, args[0]), args[1:])
 }
 
-func idOfNode(t *testing.T, word string) uint64 {
+func number(t *testing.T, word string) uint64 {
 	id, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
 		t.Fatal(err)
@@ -127,11 +127,7 @@ func (p *play) nodeLine(word string, id uint64, args []string) {
 	var err error
 	switch word {
 	case "tick":
-		count := 1
-		if len(args) > 0 {
-			count, err = strconv.Atoi(args[0])
-		}
-		for range count {
+		for range number(p.t, append(args, "1")[0]) {
 			n.Tick()
 		}
 	case "campaign":
@@ -143,7 +139,7 @@ func (p *play) nodeLine(word string, id uint64, args []string) {
 	case "leave":
 		err = n.ProposeConfChange(pb.ConfChangeV2{})
 	case "transfer":
-		n.TransferLeader(idOfNode(p.t, args[0]))
+		n.TransferLeader(number(p.t, args[0]))
 	case "forget":
 		err = n.ForgetLeader()
 	case "read":
@@ -151,7 +147,7 @@ func (p *play) nodeLine(word string, id uint64, args []string) {
 	case "handle":
 		p.handle(id)
 		for _, arg := range args {
-			p.handle(idOfNode(p.t, arg))
+			p.handle(number(p.t, arg))
 		}
 	case "store":
 		p.store(id)
@@ -172,7 +168,7 @@ func (p *play) nodeLine(word string, id uint64, args []string) {
 		if len(args) > 1 {
 			status = SnapshotFailure
 		}
-		n.ReportSnapshot(idOfNode(p.t, args[0]), status)
+		n.ReportSnapshot(number(p.t, args[0]), status)
 	case "log":
 		p.log(n)
 	case "progress":
@@ -208,7 +204,7 @@ func (p *play) nodes(args []string) {
 	p.group = &group{t: p.t, nodes: map[uint64]*member{}}
 	p.config, p.cut = map[uint64]*Config{}, map[uint64]bool{}
 	p.appends, p.applies = map[uint64][]pb.Message{}, map[uint64][]pb.Message{}
-	for id := uint64(1); id <= idOfNode(p.t, args[0]); id++ {
+	for id := uint64(1); id <= number(p.t, args[0]); id++ {
 		p.group.ids = append(p.group.ids, id)
 	}
 	p.options = args[1:]
@@ -216,7 +212,7 @@ func (p *play) nodes(args []string) {
 	voters := slices.Clone(p.group.ids)
 	for _, o := range p.options {
 		if id, ok := strings.CutPrefix(o, "learner="); ok {
-			learner := idOfNode(p.t, id)
+			learner := number(p.t, id)
 			learners = append(learners, learner)
 			voters = slices.DeleteFunc(voters, func(id uint64) bool { return id == learner })
 		}
@@ -247,7 +243,7 @@ func (p *play) add(id uint64, s *MemoryStorage) {
 		case "one-entry":
 			c.MaxSizePerMsg = 1
 		case "window":
-			c.MaxInflightMsgs = int(idOfNode(p.t, value))
+			c.MaxInflightMsgs = int(number(p.t, value))
 		case "learner": // see nodes
 		default:
 			p.t.Fatalf("a script has the option %q, which this test does not know", o)
@@ -262,11 +258,11 @@ func (p *play) has(id uint64, args []string) {
 	term, _ := strings.CutPrefix(args[0], "term=")
 	s := storageWith(p.founders...)
 	for i, arg := range args[1:] {
-		if err := s.Append([]pb.Entry{{Term: idOfNode(p.t, arg), Index: uint64(i + 1)}}); err != nil {
+		if err := s.Append([]pb.Entry{{Term: number(p.t, arg), Index: uint64(i + 1)}}); err != nil {
 			p.t.Fatal(err)
 		}
 	}
-	if err := s.SetHardState(pb.HardState{Term: idOfNode(p.t, term)}); err != nil {
+	if err := s.SetHardState(pb.HardState{Term: number(p.t, term)}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.add(id, s)

@@ -73,17 +73,7 @@ func TestSeeds(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				total.Events += r.Events
-				total.Committed += r.Committed
-				total.Leaders += r.Leaders
-				total.Changes += r.Changes
-				total.Snapshots += r.Snapshots
-				total.Reads += r.Reads
-				total.Crashes += r.Crashes
-				total.Recoveries += r.Recoveries
-				total.Faults += r.Faults
-				total.Repairs += r.Repairs
-				total.Stranded += r.Stranded
+				total.add(r)
 				mu.Unlock()
 			}
 		})
@@ -100,6 +90,20 @@ func TestSeeds(t *testing.T) {
 		per(total.Recoveries) < 4 || per(total.Faults) < 0.5 || per(total.Repairs) < 0.1 || per(total.Stranded) > 0.003 {
 		t.Errorf("too little happens: %+v in %d seeds", total, count)
 	}
+}
+
+func (r *Result) add(other Result) {
+	r.Events += other.Events
+	r.Committed += other.Committed
+	r.Leaders += other.Leaders
+	r.Changes += other.Changes
+	r.Snapshots += other.Snapshots
+	r.Reads += other.Reads
+	r.Crashes += other.Crashes
+	r.Recoveries += other.Recoveries
+	r.Faults += other.Faults
+	r.Repairs += other.Repairs
+	r.Stranded += other.Stranded
 }
 
 // The same seed gives the same events.

@@ -441,38 +441,42 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// What the disk of TestCrashAtEveryStep holds, and where.
+const crashDir = "/data/snap"
+
+var older, newer = at(1, 1), at(2, 1)
+
+// live saves one snapshot, receives another as if from a peer, and keeps that.
+func live(disk *crashfs.FS, state, sent []byte) (saved, kept bool, err error) {
+	if err := errors.Join(disk.MkdirAll("/data"), disk.SyncDir("/")); err != nil {
+		return false, false, err
+	}
+	d, err := open(crashDir, disk)
+	if err != nil {
+		return false, false, err
+	}
+	if err := save(d, older, state); err != nil {
+		return false, false, err
+	}
+	in, err := d.Receive(newer, bytes.NewReader(sent))
+	if err != nil {
+		return true, false, err
+	}
+	if err := in.Commit(); err != nil {
+		return true, false, err
+	}
+	return true, true, d.RemoveBefore(newer)
+}
+
 // A crash at any step leaves the old snapshot, and the new one if its Commit
 // returned; and nothing that is not whole.
 func TestCrashAtEveryStep(t *testing.T) {
-	const path = "/data/snap"
-	older, newer, state := at(1, 1), at(2, 1), noise(3000)
-	// live saves one snapshot, receives another as if from a peer, and keeps that.
-	live := func(disk *crashfs.FS, sent []byte) (saved, kept bool, err error) {
-		if err := errors.Join(disk.MkdirAll("/data"), disk.SyncDir("/")); err != nil {
-			return false, false, err
-		}
-		d, err := open(path, disk)
-		if err != nil {
-			return false, false, err
-		}
-		if err := save(d, older, state); err != nil {
-			return false, false, err
-		}
-		in, err := d.Receive(newer, bytes.NewReader(sent))
-		if err != nil {
-			return true, false, err
-		}
-		if err := in.Commit(); err != nil {
-			return true, false, err
-		}
-		return true, true, d.RemoveBefore(newer)
-	}
-
+	state := noise(3000)
 	elsewhere := mustOpen(t, t.TempDir(), nil)
 	mustSave(t, elsewhere, newer, state)
 	sent := raw(t, elsewhere, newer)
 	whole := crashfs.New()
-	if _, _, err := live(whole, sent); err != nil {
+	if _, _, err := live(whole, state, sent); err != nil {
 		t.Fatal(err)
 	}
 
@@ -480,12 +484,12 @@ func TestCrashAtEveryStep(t *testing.T) {
 		for _, fault := range []error{crashfs.ErrCrashed, syscall.EIO, syscall.ENOSPC} {
 			disk := crashfs.New()
 			disk.FailAt(step, fault)
-			saved, kept, err := live(disk, sent)
+			saved, kept, err := live(disk, state, sent)
 			if !errors.Is(err, fault) {
 				t.Fatalf("step %d: %v instead of %v", step, err, fault)
 			}
 			for seed := range uint64(10) {
-				d, err := open(path, disk.Restart(seed))
+				d, err := open(crashDir, disk.Restart(seed))
 				if err != nil {
 					t.Fatalf("%v at step %d, crash %d: %v", fault, step, seed, err)
 				}
