@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -276,6 +277,63 @@ func TestSlowPeerHoldsUpNobody(t *testing.T) {
 	r.await(t, "proposals to be handed back", func() bool { return len(r.dropped) >= n/2 })
 }
 
+// What waits for a peer is bounded in messages and in bytes, whatever was taken or dropped
+// before; Raft hears once that some got lost, and a single message is never too large.
+func TestQueueIsBounded(t *testing.T) {
+	h := newHost(t, 1)
+	p := newPeer(h.Transport, 2, "http://nowhere", false)
+	s := &stream{p: p}
+	waiting := func() (bytes int) {
+		for i := range p.queue {
+			bytes += weight(&p.queue[i])
+		}
+		return bytes
+	}
+	for round := range 3 {
+		for name, tt := range map[string]struct {
+			m    pb.Message
+			sent int
+			fit  int
+		}{
+			"small": {proposal(1, 2, strings.Repeat("x", 1000)), maxQueueMessages + 10, maxQueueMessages},
+			"large": {proposal(1, 2, strings.Repeat("x", 1<<20)), 100, maxQueueBytes>>20 - 1},
+			"giant": {proposal(1, 2, strings.Repeat("x", maxQueueBytes+1)), 2, 1},
+		} {
+			h.raft.dropped, h.raft.lost[2] = nil, 0
+			for range tt.sent {
+				p.enqueue(&tt.m)
+			}
+			if fit := len(p.queue); fit != tt.fit || len(h.raft.dropped) != tt.sent-fit {
+				t.Fatalf("%s, round %d: %d of %d fit, want %d; %d handed back", name, round, fit, tt.sent, tt.fit, len(h.raft.dropped))
+			}
+			taken := 0
+			for s.take(); len(s.taken) > 0; s.take() {
+				taken += len(s.taken)
+				size := 0
+				for i := range s.taken[:len(s.taken)-1] {
+					size += weight(&s.taken[i])
+				}
+				if size > maxChunkBytes {
+					t.Fatalf("%s: a chunk of %d bytes, and a message", name, size)
+				}
+				if p.bytes != waiting() {
+					t.Fatalf("%s, round %d: %d bytes wait, by its count %d", name, round, waiting(), p.bytes)
+				}
+				if round == 1 && taken > 1 {
+					p.dropQueue()
+					if p.bytes != 0 {
+						t.Fatalf("%s: %d bytes wait when all was dropped", name, p.bytes)
+					}
+					break
+				}
+			}
+			if round != 1 && taken != tt.fit || h.raft.lost[2] != 1 {
+				t.Errorf("%s, round %d: %d taken; Raft was told %d times of loss", name, round, taken, h.raft.lost[2])
+			}
+		}
+	}
+}
+
 // A write that nobody takes has its time, like all that a peer may hold up.
 func TestWriteThatHangsEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -383,7 +441,11 @@ func TestFirstMessageAfterARestart(t *testing.T) {
 	hosts[1].raft.await(t, "a message", func() bool { return len(hosts[1].raft.messages) == 1 })
 	for n := 1; n <= 3; n++ {
 		hosts[1].down(t)
+		down := time.Now()
 		hosts[0].raft.await(t, "the end of the stream", func() bool { return hosts[0].raft.lost[2] == n })
+		if took := time.Since(down); took > idleTimeout/2 { // which ends the stream anyway
+			t.Fatalf("noticed after %v", took)
+		}
 		hosts[1].up(t)
 		hosts[0].Send([]pb.Message{heartbeat(1, 2, uint64(n+1))})
 		hosts[1].raft.await(t, "the first message", func() bool { return len(hosts[1].raft.messages) == n+1 })
@@ -391,6 +453,35 @@ func TestFirstMessageAfterARestart(t *testing.T) {
 	if n := hosts[0].log.count("context canceled"); n != 0 {
 		t.Errorf("%d lines give no reason: %q", n, hosts[0].log.lines)
 	}
+}
+
+// However long a peer was away, it is tried so often that it is reached well within an
+// election timeout.
+func TestAPeerThatIsAwayIsTriedOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Time
+		tr := New(Config{
+			ID: 1, Cluster: testCluster, Raft: newNotes(), Logger: slog.New(slog.DiscardHandler),
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				tries = append(tries, time.Now())
+				return nil, errors.New("nobody is there")
+			},
+		})
+		tr.SetPeer(2, "http://away")
+		for n := range uint64(1200) { // two minutes
+			tr.Send([]pb.Message{heartbeat(1, 2, n)})
+			time.Sleep(100 * time.Millisecond)
+		}
+		tr.Stop()
+		for i, at := range tries[1:] {
+			if pause := at.Sub(tries[i]); pause > maxBackoff+100*time.Millisecond {
+				t.Fatalf("try %d came after %v", i+1, pause)
+			}
+		}
+		if len(tries) < 100 || len(tries) > 400 {
+			t.Errorf("%d tries in two minutes", len(tries))
+		}
+	})
 }
 
 // A second stream of a sender ends the first, which is dead or would not have a
