@@ -549,15 +549,18 @@ func TestStrangersAreAnswered(t *testing.T) {
 
 	a.SetPeer(2, c.URL)
 	a.Send([]pb.Message{heartbeat(1, 2, 3)})
-	if n := len(b.raft.messages); n != 1 {
-		t.Errorf("the old address got %d messages", n)
-	}
 	b.Send([]pb.Message{heartbeat(2, 1, 4)}) // names the old address again
 	a.raft.await(t, "another message", func() bool { return len(a.raft.messages) == 2 })
 	if url := peerURL(a, 2); url != c.URL {
 		t.Errorf("the address went back to %s", url)
 	}
 
+	post(t, a, map[string]string{headerFrom: "9", headerFromURL: ""}, encoded(heartbeat(9, 1, 9)))
+	a.mu.RLock()
+	if a.peers[9] != nil {
+		t.Error("one that cannot be answered is kept")
+	}
+	a.mu.RUnlock()
 	for id := uint64(10); id < 10+2*maxStrangers; id++ {
 		m := heartbeat(id, 1, id)
 		post(t, a, map[string]string{headerFrom: fmt.Sprint(id), headerFromURL: c.URL}, encoded(m))
@@ -567,6 +570,18 @@ func TestStrangersAreAnswered(t *testing.T) {
 	a.mu.RUnlock()
 	if n > maxStrangers+1 {
 		t.Errorf("%d peers are kept", n)
+	}
+	a.SetPeer(10, c.URL) // no stranger any more: that makes room for another
+	post(t, a, map[string]string{headerFrom: "1000", headerFromURL: c.URL}, encoded(heartbeat(1000, 1, 1)))
+	a.mu.RLock()
+	if a.peers[1000] == nil {
+		t.Error("one that has become a member counts as a stranger")
+	}
+	a.mu.RUnlock()
+	b.raft.mu.Lock()
+	defer b.raft.mu.Unlock()
+	if n := len(b.raft.messages); n != 1 {
+		t.Errorf("the old address got %d messages", n)
 	}
 }
 
