@@ -241,8 +241,8 @@ func (j *judge) sent(n *node, m *pb.Message) {
 		// An answer of an earlier term than what is on disk is about a log that has been
 		// replaced before it was stored: as if the disk had been quick, and the entries
 		// overwritten later. Nobody can tell the difference.
-		if !m.Reject && m.Index > n.disk.last() && m.Term >= n.disk.hard.Term {
-			j.s.fail("node %d acknowledges entry %d, but has stored %d", n.id, m.Index, n.disk.last())
+		if stored := n.disk.lastDurable(); !m.Reject && m.Index > stored && m.Term >= n.disk.hard.Term {
+			j.s.fail("node %d acknowledges entry %d, but has stored %d", n.id, m.Index, stored)
 		}
 	}
 }

@@ -21,8 +21,8 @@ type disk struct {
 	snap    pb.Snapshot
 	entries []pb.Entry // behind the snapshot
 
-	lying   bool // it says that data are durable, and has them in a cache
-	durable int  // how many entries survive a crash, if it lies
+	durable int  // how many entries survive a crash
+	lying   bool // it says that all of them do, and has what is new in a cache
 }
 
 // write stores a batch as one: all of it survives, or nothing.
@@ -67,16 +67,12 @@ func (d *disk) follow(snapshot pb.Snapshot) {
 
 // crash loses what was not synced, or not, as chance has it.
 func (d *disk) crash(keep bool) {
-	if d.lying && !keep {
-		d.entries = d.entries[:d.durable]
-		last := d.last()
-		d.synced.Commit = min(d.synced.Commit, last)
-		d.hard = d.synced
+	if keep {
 		return
 	}
-	if !keep {
-		d.hard = d.synced
-	}
+	d.entries = d.entries[:d.durable]
+	d.synced.Commit = min(d.synced.Commit, d.last()) // or a disk that lies would be found out at once
+	d.hard = d.synced
 }
 
 // last is the last index.
@@ -85,6 +81,14 @@ func (d *disk) last() uint64 {
 		return d.entries[n-1].Index
 	}
 	return d.snap.Metadata.Index
+}
+
+// lastDurable is the last index that survives a crash, if the disk can be believed.
+func (d *disk) lastDurable() uint64 {
+	if d.lying {
+		return d.last()
+	}
+	return d.last() - uint64(len(d.entries)-d.durable)
 }
 
 // term returns the term of an entry that is stored.

@@ -132,7 +132,10 @@ func (s *sim) recover(n *node) error {
 		s.result.Repairs++
 	}
 	f.log, f.torn = log, nil
-	n.disk = disk{hard: rec.HardState, synced: rec.HardState, snap: pb.Snapshot{Metadata: rec.Snapshot}, entries: rec.Entries}
+	n.disk = disk{
+		hard: rec.HardState, synced: rec.HardState, snap: pb.Snapshot{Metadata: rec.Snapshot},
+		entries: rec.Entries, durable: len(rec.Entries),
+	}
 	if rec.Snapshot.Index > 0 {
 		if n.disk.snap.Data, err = f.readState(rec.Snapshot); err != nil {
 			return err
