@@ -484,41 +484,61 @@ func TestAPeerThatIsAwayIsTriedOften(t *testing.T) {
 	})
 }
 
+// openStream opens a stream to a host and sends it the heartbeat n, its n-th message. It
+// returns what ends the stream, and where the answer's status comes, 0 if there is none.
+func openStream(t *testing.T, h *host, n uint64) (end func(), answer chan int) {
+	t.Helper()
+	body, w := io.Pipe()
+	req, err := http.NewRequest(http.MethodPost, h.URL+"/raft", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range headers() {
+		req.Header.Set(name, value)
+	}
+	answer = make(chan int, 1)
+	client := &http.Client{Transport: &http.Transport{}}
+	go func() {
+		resp, err := client.Do(req)
+		if err != nil {
+			answer <- 0
+			return
+		}
+		resp.Body.Close()
+		answer <- resp.StatusCode
+	}()
+	if _, err := w.Write(encoded(heartbeat(2, 1, n))); err != nil {
+		t.Fatal(err)
+	}
+	h.raft.await(t, "the message", func() bool { return len(h.raft.messages) == int(n) })
+	return func() {
+		w.Close()
+		client.CloseIdleConnections()
+	}, answer
+}
+
+// A transport that stops ends the streams that come in, though their senders would go on.
+func TestStopEndsStreamsThatComeIn(t *testing.T) {
+	h := newHosts(t, 1)[0]
+	end, answer := openStream(t, h, 1)
+	defer end()
+	h.Stop()
+	select {
+	case status := <-answer:
+		if status != http.StatusServiceUnavailable {
+			t.Errorf("answer %d", status)
+		}
+	case <-time.After(patience):
+		t.Error("the stream goes on")
+	}
+}
+
 // A second stream of a sender ends the first, which is dead or would not have a
 // successor.
 func TestNewStreamReplacesTheOld(t *testing.T) {
 	h := newHosts(t, 1)[0]
-	open := func(n uint64) (end func(), answer chan int) {
-		body, w := io.Pipe()
-		req, err := http.NewRequest(http.MethodPost, h.URL+"/raft", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, value := range headers() {
-			req.Header.Set(name, value)
-		}
-		answer = make(chan int, 1)
-		client := &http.Client{Transport: &http.Transport{}}
-		go func() {
-			resp, err := client.Do(req)
-			if err != nil {
-				answer <- 0
-				return
-			}
-			resp.Body.Close()
-			answer <- resp.StatusCode
-		}()
-		if _, err := w.Write(encoded(heartbeat(2, 1, n))); err != nil {
-			t.Fatal(err)
-		}
-		h.raft.await(t, "the message", func() bool { return len(h.raft.messages) == int(n) })
-		return func() {
-			w.Close()
-			client.CloseIdleConnections()
-		}, answer
-	}
-	end1, first := open(1)
-	end2, second := open(2)
+	end1, first := openStream(t, h, 1)
+	end2, second := openStream(t, h, 2)
 	select {
 	case status := <-first:
 		if status == http.StatusNoContent {
