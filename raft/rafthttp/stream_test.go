@@ -354,6 +354,10 @@ func TestWriteThatHangsEnds(t *testing.T) {
 
 // The length of a message is only a claim: memory is taken for what has come.
 func TestALengthIsOnlyAClaim(t *testing.T) {
+	beyond := messageReader{r: bufio.NewReader(bytes.NewReader(appendUvarint(nil, maxMessageBytes+1)))}
+	if _, err := beyond.next(); !errors.Is(err, errMessage) {
+		t.Errorf("a message that is too large: %v", err)
+	}
 	body := append(appendUvarint(nil, maxMessageBytes), make([]byte, 100<<10)...)
 	mr := &messageReader{r: bufio.NewReader(bytes.NewReader(body))}
 	if _, err := mr.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -537,21 +541,25 @@ func TestStopEndsStreamsThatComeIn(t *testing.T) {
 // successor.
 func TestNewStreamReplacesTheOld(t *testing.T) {
 	h := newHosts(t, 1)[0]
-	end1, first := openStream(t, h, 1)
-	end2, second := openStream(t, h, 2)
-	select {
-	case status := <-first:
-		if status == http.StatusNoContent {
-			t.Error("the old stream was ended with 204")
+	end, old := openStream(t, h, 1)
+	for n := uint64(2); n <= 4; n++ {
+		defer end()
+		var latest chan int
+		end, latest = openStream(t, h, n)
+		select {
+		case status := <-old:
+			if status == http.StatusNoContent {
+				t.Errorf("stream %d was ended with 204", n-1)
+			}
+		case <-time.After(patience):
+			t.Fatalf("stream %d goes on", n-1)
 		}
-	case <-time.After(patience):
-		t.Error("the old stream goes on")
+		old = latest
 	}
-	end2()
-	if status := <-second; status != http.StatusNoContent {
-		t.Errorf("the new stream ended with %d", status)
+	end()
+	if status := <-old; status != http.StatusNoContent {
+		t.Errorf("the newest stream ended with %d", status)
 	}
-	end1()
 }
 
 // A sender that no configuration names yet is answered at the address it gives;
