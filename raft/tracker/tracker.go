@@ -138,7 +138,7 @@ func (p *ProgressTracker) Visit(f func(id uint64, pr *Progress)) {
 func (p *ProgressTracker) QuorumActive() bool {
 	active := make(map[uint64]bool, len(p.Progress))
 	for id, pr := range p.Progress {
-		active[id] = pr.RecentActive
+		active[id] = pr.RecentActive && !pr.IsLearner
 	}
 	return p.Voters.VoteResult(active) == quorum.VoteWon // as if being heard of were a vote
 }

@@ -274,6 +274,19 @@ func TestQuorumActive(t *testing.T) {
 	})
 }
 
+// A record says whether its member votes, whatever the configuration says.
+func TestLearnersAreNotHeardOf(t *testing.T) {
+	p := group([]uint64{1, 2, 3}, nil, nil)
+	p.Progress[1].RecentActive, p.Progress[2].RecentActive = true, true
+	if !p.QuorumActive() {
+		t.Error("two of three are no quorum")
+	}
+	p.Progress[2].IsLearner = true
+	if p.QuorumActive() {
+		t.Error("a learner was counted")
+	}
+}
+
 // Nothing that happens for every message takes memory in groups of the usual size.
 func TestTrackerDoesNotAllocate(t *testing.T) {
 	p := group([]uint64{1, 2, 3, 4, 5, 6, 7}, nil, nil)
