@@ -302,16 +302,25 @@ func (t *Transport) identify(req *http.Request) (from uint64, err error) {
 	return from, t.Raft.CheckPeer(from, incarnation)
 }
 
-// logRefusal logs why a sender was refused, once for each sender and reason.
+// maxRefusals is how many different refusals are logged.
+const maxRefusals = 1000
+
+// logRefusal logs why a sender was refused, once for each sender and reason. Both may be
+// made up, without end and at any length: so neither the log nor what is remembered of
+// it grows beyond a bound.
 func (t *Transport) logRefusal(req *http.Request, err error) {
-	key := req.Header.Get(headerFrom) + " " + err.Error()
+	reason := err.Error()
+	if len(reason) > 300 {
+		reason = reason[:300] + "..."
+	}
+	key := fmt.Sprintf("%.20s %s", req.Header.Get(headerFrom), reason)
 	t.mu.Lock()
-	known := t.refused[key]
-	if len(t.refused) < 1000 {
+	told := t.refused[key] || len(t.refused) == maxRefusals
+	if !told {
 		t.refused[key] = true
 	}
 	t.mu.Unlock()
-	if !known {
-		t.Logger.Warn("refused a peer", "node", t.ID, "from", req.RemoteAddr, "err", err)
+	if !told {
+		t.Logger.Warn("refused a peer", "node", t.ID, "from", req.RemoteAddr, "err", reason)
 	}
 }

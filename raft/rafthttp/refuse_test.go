@@ -73,6 +73,29 @@ func TestWrongSpeakersAreRefused(t *testing.T) {
 	}
 }
 
+// Who makes up senders and reasons fills neither the log nor the memory.
+func TestRefusalsAreLoggedUpToABound(t *testing.T) {
+	h := newHost(t, 1)
+	long := strings.Repeat("x", 100<<10)
+	for i := range 2 * maxRefusals {
+		req := &http.Request{Header: http.Header{headerFrom: {fmt.Sprint(i, long)}}}
+		h.logRefusal(req, fmt.Errorf("reason %d %s", i, long))
+	}
+	if n := h.log.count("refused a peer"); n != maxRefusals {
+		t.Errorf("%d lines", n)
+	}
+	size := 0
+	for key := range h.refused {
+		size += len(key)
+	}
+	for _, line := range h.log.lines {
+		size += len(line)
+	}
+	if size > 1<<20 {
+		t.Errorf("%d bytes in all", size)
+	}
+}
+
 // A sender that is refused says so once in its log, with the reason and the status
 // it got, keeps trying, and hands its proposals back.
 func TestRefusedSenderSaysWhyOnce(t *testing.T) {
