@@ -8,6 +8,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -141,6 +142,33 @@ func TestEveryRequestEnds(t *testing.T) {
 		t.Errorf("the node took %v to end", took)
 	}
 	wg.Wait()
+}
+
+// Who stops in the middle of a value is told so when its time is over.
+func TestUnfinishedValue(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &api{metrics: newMetrics(func() nodeStatus { return nodeStatus{} }), deadlines: deadlines{within: t.Context()}}
+	clients := serve(listener, a.handler(), 200*time.Millisecond, nil, slog.New(slog.DiscardHandler))
+	if limit := clients.ReadHeaderTimeout; limit == 0 || limit > 5*time.Second {
+		t.Errorf("a client has %v for its headers", limit)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{"Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"} {
+		code, text := status(t, raw(t, port, "PUT /k HTTP/1.1\r\nHost: x\r\n"+body))
+		if code != 408 || strings.Count(text, "\n") != 1 {
+			t.Errorf("%q: %d %s", body, code, text)
+		}
+	}
+	if err := clients.shutdown(time.Second); err != nil {
+		t.Error(err)
+	}
 }
 
 // A node that shuts down refuses what still comes on open connections, for the others to

@@ -82,6 +82,22 @@ func TestReadersShareARound(t *testing.T) {
 		if n := answered.Load(); n != 1001 || len(cluster.questions) != 0 {
 			t.Errorf("%d readers were answered, and %d more questions asked", n, len(cluster.questions))
 		}
+
+		go read()
+		synctest.Wait()
+		lost = <-cluster.questions
+		r.leaderChanged() // the new one knows nothing of it
+		synctest.Wait()
+		select {
+		case again := <-cluster.questions:
+			if bytes.Equal(lost, again) {
+				t.Errorf("asked the new leader %x as well", again)
+			}
+			r.deliver([]raft.ReadState{{RequestCtx: again}})
+		default:
+			t.Error("the new leader was not asked at once")
+		}
+		synctest.Wait()
 	})
 }
 
@@ -120,6 +136,9 @@ func TestEarlierLifeSettlesNothing(t *testing.T) {
 	}
 	old := write(lives[0])
 	write(lives[1])
+	if a, b := newReads(nil, nil, 1, 7), newReads(nil, nil, 1, 7); a.counter == b.counter {
+		t.Error("two lives ask with the same contexts")
+	}
 	if err := lives[1].apply(old); err != nil { // what a restarted node replays
 		t.Fatal(err)
 	}
