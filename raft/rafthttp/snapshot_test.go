@@ -183,9 +183,9 @@ func TestSnapshotThatCannotBeSent(t *testing.T) {
 func TestOneSnapshotAtATime(t *testing.T) {
 	hosts := newHosts(t, 2)
 	withState(t, hosts[0], func() io.Reader { return bytes.NewReader(content(1 << 20)) }, 0)
-	arriving, release := make(chan struct{}), make(chan struct{})
+	arriving, release := make(chan struct{}, 2), make(chan struct{})
 	hosts[1].raft.receive = func(_ pb.Message, body io.Reader) (string, error) {
-		close(arriving)
+		arriving <- struct{}{}
 		<-release
 		_, err := io.Copy(io.Discard, body)
 		return "", err
@@ -198,6 +198,9 @@ func TestOneSnapshotAtATime(t *testing.T) {
 	hosts[1].raft.await(t, "the heartbeat", func() bool { return len(hosts[1].raft.messages) == 1 })
 	close(release)
 	r.await(t, "the first to arrive", func() bool { return len(r.reports[2]) == 2 && r.reports[2][1] })
+	if len(arriving) > 0 {
+		t.Error("the second was sent, too")
+	}
 }
 
 // Raft tries again at once when it hears of a failure. So it hears of it after a while,
