@@ -317,3 +317,18 @@ func TestLateWordOfTheStateMachine(t *testing.T) {
 		t.Errorf("applied %d, want 9", applied)
 	}
 }
+
+// The responses in a message to the log writer are its own until it has delivered them: those
+// of later Readys come elsewhere.
+func TestResponsesStayAsTheyWere(t *testing.T) {
+	n := asyncNode(t, 1, 1)
+	mustStep(t, n, appended(1, 1, 1, 0))
+	first := n.Ready().Messages[0]
+	before := lines(first.Responses)
+	mustStep(t, n, appended(1, 2, 1, 0))
+	mustStep(t, n, appended(1, 3, 1, 0))
+	n.Ready()
+	if after := lines(first.Responses); after != before {
+		t.Errorf("they were\n%sand are\n%s", before, after)
+	}
+}

@@ -84,6 +84,16 @@ func (u *user) take(t *testing.T, rd Ready) {
 
 // After Stop everything returns, and Stop may be called again.
 func TestStoppedNode(t *testing.T) {
+	for range 100 {
+		n := start(mustRawNode(testConfig(1, storageWith(1))))
+		n.Status() // it runs
+		n.Stop()
+		select {
+		case <-n.done:
+		default:
+			t.Fatal("Stop does not wait for the loop")
+		}
+	}
 	synctest.Test(t, func(t *testing.T) {
 		n := RestartNode(testConfig(1, storageWith(1)))
 		n.Stop()

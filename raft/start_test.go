@@ -132,6 +132,11 @@ func TestContradictoryStoragePanics(t *testing.T) {
 			s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{1}, Learners: []uint64{1}}
 			restart(t, s, nil)
 		},
+		"a configuration that would become another": func() {
+			s := NewMemoryStorage()
+			s.snapshot.Metadata.ConfState = pb.ConfState{Voters: []uint64{1, 2}, LearnersNext: []uint64{2}}
+			restart(t, s, nil)
+		},
 	} {
 		mustPanic(t, name, start)
 	}
