@@ -239,3 +239,28 @@ func TestSignals(t *testing.T) {
 		waitFor(t, 20*time.Second, "it to be ready again", func() bool { return tryGetStatus(c.url(lead)+"/-/ready") == 200 })
 	}
 }
+
+// A cluster is named after the members it begins with: their ids and URLs, in whatever
+// order and notation they are given. The first one is SHA-256's, and stays what it is: a
+// cluster that runs is known by it.
+func TestClusterIDs(t *testing.T) {
+	id := func(list string) string {
+		t.Helper()
+		members, err := parseCluster(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hexID(clusterID(members)).String()
+	}
+	const want = "c09ad0b3e937152c" // printf '1=http://a:1\n2=http://b:2\n' | sha256sum | cut -c1-16
+	for _, list := range []string{"http://a:1,http://b:2", "2=http://b:2,1=http://a:1", "http://a:1/, http://b:2"} {
+		if got := id(list); got != want {
+			t.Errorf("%s is %s, want %s", list, got, want)
+		}
+	}
+	for _, list := range []string{"http://a:1", "http://a:1,http://b:3", "http://b:2,http://a:1", "1=http://a:1,3=http://b:2", "http://a:1,https://b:2"} {
+		if id(list) == want {
+			t.Errorf("%s is %s, too", list, want)
+		}
+	}
+}

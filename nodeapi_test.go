@@ -448,3 +448,25 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("a peer that is gone lags %v entries", lag)
 	}
 }
+
+// Who listens too slowly is cut off, and holds up neither the node nor the others.
+func TestSlowListenerIsCutOff(t *testing.T) {
+	hub := newEventHub()
+	slow, leaveSlow := hub.listen()
+	quick, leaveQuick := hub.listen()
+	defer leaveQuick()
+	for i := range 2 * eventBacklog {
+		hub.publish("commit", i)
+		if got := string(<-quick); got != fmt.Sprintf("event: commit\ndata: %d\n\n", i) {
+			t.Fatalf("event %d is %q", i, got)
+		}
+	}
+	heard := 0
+	for range slow { // which ends
+		heard++
+	}
+	if heard != eventBacklog {
+		t.Errorf("the slow one heard %d events, want %d", heard, eventBacklog)
+	}
+	leaveSlow()
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "example.com/raftexample/raft/raftpb"
@@ -259,4 +260,32 @@ func TestNoSnapshotOnThePathOfSnapshots(t *testing.T) {
 	if n := len(h.raft.messages); n > 0 {
 		t.Errorf("%d messages were stepped", n)
 	}
+}
+
+// deadlineWriter is a connection that notes until when it may be read.
+type deadlineWriter struct {
+	http.ResponseWriter
+	until time.Time
+}
+
+func (d *deadlineWriter) SetReadDeadline(until time.Time) error {
+	d.until = until
+	return nil
+}
+
+// A transfer may take long, but not stand still: each read has its time.
+func TestEachReadOfASnapshotHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &deadlineWriter{}
+		r := &timedReader{r: bytes.NewReader([]byte("abc")), control: http.NewResponseController(conn)}
+		for range 3 {
+			time.Sleep(stallTimeout - time.Second)
+			if _, err := r.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if want := time.Now().Add(stallTimeout); !conn.until.Equal(want) {
+				t.Errorf("it may take until %v, want %v", conn.until, want)
+			}
+		}
+	})
 }
