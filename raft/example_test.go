@@ -30,8 +30,9 @@ func must(err error) {
 }
 
 // A cluster of three in one goroutine. Each Ready is stored, sent and applied, in this
-// order, and then acknowledged. (What changes the membership is applied by
-// ApplyConfChange: see the example of Node.)
+// order, and then acknowledged. (No log is compacted here, so no Ready has a snapshot to
+// store and apply. What changes the membership is applied by ApplyConfChange: see the
+// example of Node.)
 func ExampleRawNode() {
 	peers := []raft.Peer{{ID: 1}, {ID: 2}, {ID: 3}}
 	nodes, disks := map[uint64]*raft.RawNode{}, map[uint64]*raft.MemoryStorage{}
