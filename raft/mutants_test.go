@@ -37,6 +37,8 @@ var mutants = []mutant{
 	{"count one's own vote before it is stored", "election.go", "\t\t\tr.send(pb.Message{To: r.id, Term: term, Type: voteReply(request)})\n", "\t\t\tr.poll(r.id, true)\n"},
 	{"let a new leader take a change at once", "role.go", "\tr.pendingConfIndex = r.log.lastIndex()\n", ""},
 	{"campaign with a change to apply", "election.go", "case r.hasConfChange(r.log.applied+1, r.log.committed+1):", "case false:"},
+	{"campaign with compacted entries to apply", "membership.go", "return found || err != nil", "_ = err\n\treturn found"},
+	{"take back a vote to bootstrap", "bootstrap.go", "if rn.raft.Term == 0 {", "if true {"},
 	{"listen to candidates while there is a leader", "election.go", "\tif !hasLeader || ", "\tif !hasLeader || m.Term > 0 || "},
 	{"ignore a transfer for the sake of the old leader", "election.go", "if !hasLeader || string(m.Context) == string(campaignTransfer) {", "if !hasLeader {"},
 	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
@@ -130,6 +132,8 @@ var mutants = []mutant{
 	{"take a snapshot that the log holds", "snapshot.go", "case r.log.matches(id):", "case false:"},
 	{"take a snapshot while a change is being applied", "snapshot.go", "case r.hasConfChange(r.log.applied+1, r.log.applying+1):", "case false:"},
 	{"take an old snapshot", "snapshot.go", "case id.index <= r.log.committed:", "case id.index == 0:"},
+	{"read from a storage that a snapshot has overtaken", "log_read.go", "\tif lo < l.firstIndex() {\n\t\treturn nil, ErrCompacted\n\t}\n", ""},
+	{"go back to what was applied before a snapshot", "membership.go", "max(index, r.log.applied)", "index"},
 	{"acknowledge more than a snapshot that was not taken", "snapshot.go", "\t\tcertain = r.log.committed\n", "\t\tcertain = r.log.lastIndex()\n"},
 	{"probe one entry too far after a snapshot", "tracker/progress.go", "next = max(next, pr.PendingSnapshot+1)", "next = max(next, pr.PendingSnapshot+2)"},
 	{"send a snapshot to a peer that is silent", "snapshot.go", "if !p.pr.RecentActive {", "if false {"},
@@ -140,9 +144,11 @@ var mutants = []mutant{
 	// Transfers.
 	{"hand over to a learner", "transfer.go", "case p.pr.IsLearner:", "case false:"},
 	{"hand over to one whose log is behind", "transfer.go", "if p.pr.Match == r.log.lastIndex() {", "if true {"},
+	{"hand over before an answer shows that the log is complete", "acks.go", "p.id == r.leadTransferee && p.pr.Match == r.log.lastIndex()", "p.id == r.leadTransferee"},
 
 	// Storage, and what may leave before it.
 	{"answer before the disk", "outbox.go", "\t\tr.outbox.held.add(&m)\n", "\t\tif m.To != r.id {\n\t\t\tr.outbox.now.add(&m)\n\t\t} else {\n\t\t\tr.outbox.held.add(&m)\n\t\t}\n"},
+	{"write into responses that were handed out", "ready.go", "\t\tr.outbox.held = nil //", "\t\tr.outbox.held = r.outbox.held[:0] //"},
 	{"believe a word from an earlier term", "async.go", "if s.last.index != 0 && s.term == r.Term {", "if s.last.index != 0 {"},
 	{"do not say that a vote must be synced", "ready.go", "return entsnum != 0 || st.Vote != prevst.Vote || st.Term != prevst.Term", "return entsnum != 0 || st.Term != prevst.Term"},
 	{"never give an allowance back", "async.go", "\tr.release(payloadSize(entries))\n", ""},
@@ -163,6 +169,7 @@ var mutants = []mutant{
 	{"let answers send what gathers", "gather.go", "return !r.gathers || p.pr.Next < r.gathered.from", "return true"},
 	{"let answers wait for the round under way", "gather.go", " && !r.outbox.answersOthers(r.id)", ""},
 	{"take proposals when removed", "node_loop.go", "\t\t\t\tfilled = nil // until the leader changes: it would all be dropped\n", ""},
+	{"forward what came later first", "node_loop.go", "\tn.sendForwards() // they came first\n", ""},
 	{"keep the words of the threads from a Node", "node.go", "case IsLocalMsg(m.Type) && !IsLocalMsgTarget(m.From):", "case IsLocalMsg(m.Type):"},
 	{"stop over a proposal of nothing", "node.go", "case m.Type == pb.MsgProp && len(m.Entries) == 0: // a leader would stop over it", "case false:"},
 
