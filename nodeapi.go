@@ -123,31 +123,33 @@ func (a *api) cluster(w http.ResponseWriter, req *http.Request) {
 	a.writeJSON(w, answer)
 }
 
-// events streams what happens, until the client or this node goes.
+// events streams what happens, until the client or this node goes. A client that takes
+// nothing any more is given up: else it would be there for ever.
 func (a *api) events(w http.ResponseWriter, req *http.Request) {
 	control := http.NewResponseController(w)
-	if err := control.SetWriteDeadline(time.Time{}); err != nil {
-		a.fail(w, err)
-		return
+	send := func(event []byte) error {
+		if err := control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+			return err
+		}
+		if _, err := w.Write(event); err != nil {
+			return err
+		}
+		return control.Flush()
 	}
 	events, leave := a.node.events.listen()
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	if _, err := fmt.Fprintf(w, ": what happens to node %d, as it happens\n\n", a.node.cfg.id); err != nil {
+	if err := send(fmt.Appendf(nil, ": what happens to node %d, as it happens\n\n", a.node.cfg.id)); err != nil {
 		return // the client has gone
 	}
 	for {
-		if err := control.Flush(); err != nil {
-			return // the client has gone
-		}
 		select {
 		case event, ok := <-events:
 			if !ok {
 				return // too slow
 			}
-			if _, err := w.Write(event); err != nil {
+			if err := send(event); err != nil {
 				return
 			}
 		case <-a.ending:

@@ -9,11 +9,13 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -469,4 +471,40 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 		t.Errorf("the slow one heard %d events, want %d", heard, eventBacklog)
 	}
 	leaveSlow()
+}
+
+// impatientWriter is a client's connection, which notes until when it must take an event.
+type impatientWriter struct {
+	http.ResponseWriter
+	until time.Time
+	wrote chan time.Duration // how much time there was
+}
+
+func (w *impatientWriter) SetWriteDeadline(until time.Time) error {
+	w.until = until
+	return nil
+}
+
+func (w *impatientWriter) Write(b []byte) (int, error) {
+	w.wrote <- time.Until(w.until)
+	return len(b), nil
+}
+
+func (w *impatientWriter) Flush() {}
+
+// A stream of events has no end, but each event has its time to be taken.
+func TestEachEventHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{node: &raftNode{events: newEventHub()}, ending: make(chan struct{})}
+		w := &impatientWriter{ResponseWriter: httptest.NewRecorder(), wrote: make(chan time.Duration, 10)}
+		go a.events(w, httptest.NewRequest("GET", "/-/events", nil))
+		for range 3 {
+			if left := <-w.wrote; left != sendTimeout {
+				t.Errorf("the client has %v, want %v", left, sendTimeout)
+			}
+			time.Sleep(time.Hour)
+			a.node.events.publish("commit", 1)
+		}
+		close(a.ending)
+	})
 }
