@@ -83,6 +83,9 @@ func (t *Transport) serveStream(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer t.leave(from, in)
+	if _, ok := t.admit(w, req); !ok { // again: if it was removed meanwhile, there was no stream to end
+		return
+	}
 
 	err := t.stepAll(req, from, in)
 	switch {

@@ -152,6 +152,22 @@ func TestRemovedSenderHearsSo(t *testing.T) {
 	})
 }
 
+// So does one that is removed just when its stream begins.
+func TestRemovedWhileItsStreamBegins(t *testing.T) {
+	h := newHosts(t, 1)[0]
+	asked := 0
+	h.raft.check = func(uint64, uint64) error {
+		if asked++; asked > 1 {
+			return fmt.Errorf("member 2 was %w", ErrRemoved)
+		}
+		h.RemovePeer(2)
+		return nil
+	}
+	if resp := post(t, h, nil, encoded(heartbeat(2, 1, 1))); resp.StatusCode != http.StatusGone || len(h.raft.messages) > 0 {
+		t.Errorf("answer %s, %d messages were stepped", resp.Status, len(h.raft.messages))
+	}
+}
+
 // Messages that no peer can have sent are refused with 400, and what came before
 // them counts. The node serves on.
 func TestGarbageIsRefused(t *testing.T) {
