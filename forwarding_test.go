@@ -3,11 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
 	"example.com/raftexample/raft"
 	"example.com/raftexample/raft/raftpb"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // newForwarder returns a node that is not started, and a waiter of its store with
@@ -90,5 +92,59 @@ func TestForwardsAreBounded(t *testing.T) {
 				t.Errorf("after they were taken: %v", err)
 			}
 		})
+	}
+}
+
+// Heartbeats need not wait for long: what is forwarded goes in messages that are not large,
+// in order.
+func TestForwardsGoInPieces(t *testing.T) {
+	t.Parallel()
+	n, err := follower(t, crashfs.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan raftpb.Message, 100)
+	peer := messagesTo(t, got)
+	defer peer.Close()
+	n.transport.SetPeer(2, peer.URL)
+	n.lead.Store(2)
+	const entries, size = 20, 300 << 10
+	for i := range entries {
+		if err := n.Propose(t.Context(), bytes.Repeat([]byte{byte(i)}, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.forwardProposals()
+	for i := 0; i < entries; {
+		m := <-got
+		if m.Type != raftpb.MsgProp || m.Size() > maxForwardBytes+size {
+			t.Errorf("a %v of %d bytes", m.Type, m.Size())
+		}
+		for _, e := range m.Entries {
+			if len(e.Data) != size || e.Data[0] != byte(i) {
+				t.Errorf("entry %d is another", i)
+			}
+			i++
+		}
+	}
+	if err := errors.Join(n.close(), n.dir.close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A leader that hears from nobody, or a slow peer, costs so much memory and no more, and
+// whoever was cut off disturbs nobody (diss. §6.2, §9.6): Raft sees to that if it is told to.
+func TestRaftIsTold(t *testing.T) {
+	c := (&raftNode{}).raftConfig()
+	if !c.CheckQuorum || !c.PreVote {
+		t.Errorf("check quorum %t, pre-vote %t", c.CheckQuorum, c.PreVote)
+	}
+	for what, bytes := range map[string]uint64{
+		"not committed": c.MaxUncommittedEntriesSize, "in flight": c.MaxInflightBytes,
+		"in a Ready": c.MaxCommittedSizePerReady, "in a message": c.MaxSizePerMsg,
+	} {
+		if bytes == 0 || bytes > 64<<20 {
+			t.Errorf("%d bytes %s", bytes, what)
+		}
 	}
 }
