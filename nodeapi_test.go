@@ -50,13 +50,18 @@ func TestStatusAndCluster(t *testing.T) {
 		return do(t, "POST", c.url(lead, "/-/members/9?learner"), "http://127.0.0.1:9").status == 204
 	})
 	put(t, c.url(lead, "/k"), "y", 20*time.Second)
-	waitFor(t, 20*time.Second, "all to have met and to know what is committed", func() bool {
+	waitFor(t, 20*time.Second, "all to have met and to know what is committed, and the leader to have heard so", func() bool {
 		var first, st nodeStatus
 		getJSON(t, c.url(0, "/-/status"), &first)
 		for i := range 3 {
 			getJSON(t, c.url(i, "/-/status"), &st)
 			if st.Commit != first.Commit || st.Applied != st.Commit || len(st.Members) != 4 {
 				return false
+			}
+			for _, m := range st.Members {
+				if m.ID != 9 && m.Match != nil && *m.Match < st.Commit {
+					return false
+				}
 			}
 		}
 		return true
@@ -304,7 +309,7 @@ func TestEvents(t *testing.T) {
 		put(t, c.url(1, "/a"), strconv.Itoa(i), 20*time.Second)
 	}
 	seen := map[string][]string{}
-	term, commit := uint64(0), before.Commit // the term in which node 2 became the leader
+	var term, commit uint64 // the term in which node 2 became the leader, and the last commit that was told
 	for len(seen["snapshot"]) == 0 || commit < before.Commit+40 {
 		kind, data, err := next()
 		if err != nil {
