@@ -9,8 +9,8 @@
 // 16 MiB each and larger only if a single batch is. All numbers in headers are
 // little endian, all checksums CRC32C.
 //
-//	segment   ┌────────┬───────┬───────┬───────┬─ ─ ─┬───────────────────────┐
-//	          │ header │ frame │ frame │ frame │     │ zeros, or older frames │
+//	segment   ┌────────┬───────┬───────┬───────┬─ ─ ─┬───────┐
+//	          │ header │ frame │ frame │ frame │     │ zeros │
 //	          └────────┴───────┴───────┴───────┴─ ─ ─┴───────┘
 //
 //	header    magic "RAFTWAL1" · segment number (8) · random id (8) ·
