@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"example.com/raftexample/raft"
+	"example.com/raftexample/raft/raftpb"
 )
 
 // getJSON reads what an endpoint answers, its numbers as they are written.
@@ -511,5 +515,46 @@ func TestEachEventHasItsTime(t *testing.T) {
 			a.node.events.publish("commit", 1)
 		}
 		close(a.ending)
+	})
+}
+
+// Ready is who has applied what a read would have to see: a node that knows of nothing to
+// catch up with is not ready before the leader has told it so.
+func TestReadyIsWhatAReadWouldFind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := &raftNode{store: newKVStore(nil, 1, 1, nil)}
+		n.lead.Store(2)
+		cluster := &countingReader{questions: make(chan []byte, 100)}
+		a := &api{node: n, reads: newReads(cluster, n.store, 1, 1)}
+		go a.reads.run(ctx)
+		ready := func() (got *httptest.ResponseRecorder) {
+			got = httptest.NewRecorder()
+			a.ready(got, httptest.NewRequest("GET", "/-/ready", nil))
+			return got
+		}
+		if got := ready(); got.Code != 503 || !strings.Contains(got.Body.String(), "does not say how far") {
+			t.Errorf("without a word from the leader: %d %s", got.Code, got.Body)
+		}
+		go func() { // the leader says: up to entry 1
+			for {
+				select {
+				case question := <-cluster.questions:
+					a.reads.deliver([]raft.ReadState{{Index: 1, RequestCtx: question}})
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		if got := ready(); got.Code != 503 {
+			t.Errorf("behind what the leader says: %d %s", got.Code, got.Body)
+		}
+		if err := n.store.apply([]raftpb.Entry{{Term: 1, Index: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ready(); got.Code != 200 {
+			t.Errorf("with all of it: %d %s", got.Code, got.Body)
+		}
 	})
 }
