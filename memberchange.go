@@ -110,6 +110,9 @@ func (n *raftNode) validateChange(ctx context.Context, cc *raftpb.ConfChange, st
 				return conflict("%s is the URL of member %d", url, other.ID)
 			}
 		}
+		if size := len(n.members.save()) + len(url); size > maxSavedMembership/2 { // the rest is for removals
+			return conflict("the list of members has %d bytes with this one, and snapshots have no room for more", size)
+		}
 	}
 	switch cc.Type {
 	case raftpb.ConfChangeRemoveNode, raftpb.ConfChangeUpdateNode:

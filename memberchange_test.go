@@ -4,8 +4,11 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -134,6 +137,37 @@ func TestLeaderThatHasOnlyBegun(t *testing.T) {
 		if !errors.As(err, &refused) || refused.status != want {
 			t.Errorf("applied up to term %d of 4: %v, want %d", term, err, want)
 		}
+	}
+}
+
+// What cannot be read back is not written: a list of members that is too long for a
+// snapshot is not made longer, but can be made shorter.
+func TestListOfMembersIsBounded(t *testing.T) {
+	n := &raftNode{members: newMembership(), node: &toldNode{status: func() raft.Status { return leaderOf(2, 3) }}}
+	url := "http://" + strings.Repeat("x", 4000)
+	change := func(kind raftpb.ConfChangeType, id uint64) error {
+		cc := raftpb.ConfChange{Type: kind, NodeID: id}
+		if kind != raftpb.ConfChangeRemoveNode {
+			cc.Context = fmt.Appendf(nil, "%s:%d", url, id)
+		}
+		return n.validateChange(t.Context(), &cc, leaderOf(2, 3))
+	}
+	last := uint64(10)
+	for change(raftpb.ConfChangeAddLearnerNode, last) == nil {
+		n.members.members[last] = member{ID: last, URL: fmt.Sprint(url, ":", last), Learner: true}
+		if last++; last > 10_000 {
+			t.Fatal("there is no end")
+		}
+	}
+	var refused *apiError
+	if err := change(raftpb.ConfChangeAddLearnerNode, last); !errors.As(err, &refused) || refused.status != http.StatusConflict {
+		t.Errorf("one more: %v", err)
+	}
+	if err := change(raftpb.ConfChangeRemoveNode, 10); err != nil {
+		t.Errorf("one less: %v", err)
+	}
+	if err := newMembership().load(bufio.NewReader(bytes.NewReader(n.members.save()))); err != nil {
+		t.Errorf("%d members cannot be read back: %v", len(n.members.members), err)
 	}
 }
 
