@@ -91,9 +91,35 @@ func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 	if n.members.isRemoved(from) {
 		return fmt.Errorf("member %d was %w", from, rafthttp.ErrRemoved)
 	}
+	if n.oneTooMany(from) {
+		return fmt.Errorf("member %d has not been heard of, and %d others have not either", from, maxStrangers)
+	}
 	err := n.dir.meet(from, incarnation)
 	if err != nil && !errors.Is(err, rafthttp.ErrReplaced) {
 		n.fail(fmt.Errorf("note that member %d was met: %w", from, err))
 	}
 	return err
+}
+
+// maxStrangers is how many senders may be met, each for ever, that no configuration which
+// we know names: there are few, of changes that we have yet to hear of.
+const maxStrangers = 64
+
+// oneTooMany reports whether a sender would be a stranger beyond that.
+func (n *raftNode) oneTooMany(from uint64) bool {
+	met := n.dir.incarnations()
+	if _, known := met[from]; known {
+		return false
+	}
+	strange := func(id uint64) bool {
+		_, is := n.members.get(id)
+		return !is && id != n.cfg.id && !n.members.isRemoved(id)
+	}
+	strangers := 0
+	for id := range met {
+		if strange(id) {
+			strangers++
+		}
+	}
+	return strange(from) && strangers >= maxStrangers
 }

@@ -616,6 +616,32 @@ func TestMeetingIsNoted(t *testing.T) {
 	}
 }
 
+// What is remembered of senders is for ever: so of those that no configuration names there
+// are not many. Members are met all the same, and so is who was met before.
+func TestStrangersMetAreBounded(t *testing.T) {
+	t.Parallel()
+	n, err := follower(t, crashfs.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.members.members[1000] = member{ID: 1000}
+	n.members.removed[2] = true
+	if err := n.dir.meet(2, 5); err != nil { // before it was removed
+		t.Fatal(err)
+	}
+	for id := range uint64(2 * maxStrangers) {
+		if err := n.CheckPeer(100+id, 5); (err == nil) != (id < maxStrangers) {
+			t.Errorf("stranger %d: %v", id+1, err)
+		}
+	}
+	if err := errors.Join(n.CheckPeer(100, 5), n.CheckPeer(1000, 5), n.CheckPeer(1000, 5)); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(n.close(), n.dir.close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A snapshot that was written and never marked is no part of the state, and goes; what
 // the log says is replayed from the marked one, each entry once.
 func TestOrphanedSnapshotIsIgnored(t *testing.T) {
