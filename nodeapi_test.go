@@ -472,12 +472,19 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 			t.Fatalf("event %d is %q", i, got)
 		}
 	}
-	heard := 0
-	for range slow { // which ends
-		heard++
-	}
-	if heard != eventBacklog {
-		t.Errorf("the slow one heard %d events, want %d", heard, eventBacklog)
+	for i := 0; ; i++ {
+		select {
+		case _, more := <-slow:
+			if more != (i < eventBacklog) {
+				t.Fatalf("the slow one is there after %d events: %t", i, more)
+			}
+			if more {
+				continue
+			}
+		default:
+			t.Fatalf("the slow one waits for more after %d events", i)
+		}
+		break
 	}
 	leaveSlow()
 }
