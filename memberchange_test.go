@@ -288,6 +288,36 @@ func TestLostVote(t *testing.T) {
 	}
 }
 
+// A member that hears from another that it was removed, which its log does not say, ends
+// and stays so, also when nobody is there to tell it again.
+func TestRemovalIsNoted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "n1")
+	n := newNodeIn(t, path)
+	n.Removed(2)
+	select {
+	case err := <-n.errorC:
+		if !errors.Is(err, errRemoved) {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+	if err := n.dir.close(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := openDataDir(vfs.OS, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := settleIdentity(t.Context(), &n.cfg, dir, nil); !errors.Is(err, errRemoved) {
+		t.Errorf("started again: %v", err)
+	}
+	if err := dir.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Figure 2, "Persistent state": a leader commits by heartbeat what this member has
 // acknowledged. If its log is shorter, that was lost: it ends, with the recipe, and does
 // not vote.
