@@ -141,10 +141,10 @@ func TestLogThatHasOutgrownItsSnapshot(t *testing.T) {
 	if index := snapshot(); index != 0 {
 		t.Errorf("snapshot %d of a log of 14 MiB", index)
 	}
-	write(14, 16)
-	waitFor(t, 20*time.Second, "a snapshot of a log of 30 MiB", func() bool { return snapshot() > 0 })
+	write(14, 12)
+	waitFor(t, 20*time.Second, "a snapshot of a log of 26 MiB", func() bool { return snapshot() > 0 })
 	first := snapshot()
-	write(0, 10)
+	write(0, 2) // 12 MiB since then, at most
 	if index := snapshot(); index != first {
 		t.Errorf("snapshot %d came soon after %d", index, first)
 	}
