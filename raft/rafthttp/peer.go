@@ -21,10 +21,11 @@ import (
 )
 
 // How long to wait before the next try: short at first, so that a peer that
-// comes back is reached well within an election timeout.
+// comes back is reached well within an election timeout: until the leader reaches it,
+// it can answer no read.
 const (
 	minBackoff = 50 * time.Millisecond
-	maxBackoff = 500 * time.Millisecond
+	maxBackoff = 200 * time.Millisecond
 
 	// settled is how long a stream must last before the peer counts as reachable:
 	// refusals come sooner.
