@@ -42,8 +42,9 @@ func (r *raft) handleAppendResp(p peer, m *pb.Message) {
 
 // afterMatch does what follows from a peer's (or our own) log having grown.
 func (r *raft) afterMatch(p peer) {
-	// Of what is committed already a quorum need not be counted again: 5 % of a proposal.
-	committed := p.pr.Match > r.log.committed && r.maybeCommit()
+	// An answer about what is committed already makes no quorum, so none is counted: 5 %
+	// of a proposal. Once we are no voter it may: of the others nobody has counted yet.
+	committed := (p.pr.Match > r.log.committed || !r.isVoter(r.id)) && r.maybeCommit()
 	if committed {
 		r.announceCommit()
 	}

@@ -457,6 +457,28 @@ func TestLeaderThatIsNoVoter(t *testing.T) {
 	}
 }
 
+// A leader that is a voter no more may hold entries that a quorum of the others has
+// already. Any answer commits them, also one about less.
+func TestRemovedLeaderCommitsWhatTheOthersHave(t *testing.T) {
+	n := leaderOf(t, nil)
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeAddNode, NodeID: 4})
+	n.drain(t)
+	if err := n.Propose([]byte("x")); err != nil { // entry 3
+		t.Fatal(err)
+	}
+	n.Ready() // our own copy is on its way to the disk
+	mustStep(t, n, acked(2, 2, 3))
+	mustStep(t, n, acked(3, 2, 3))
+	if c := n.raft.log.committed; c != 2 {
+		t.Fatalf("committed %d by two of four", c)
+	}
+	n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 1})
+	mustStep(t, n, acked(4, 2, 2))
+	if c := n.raft.log.committed; c != 3 {
+		t.Errorf("committed %d, and two of three have entry 3", c)
+	}
+}
+
 // §6: a leader that only the old half has is a voter still, and steps down when the joint
 // configuration is left: as a learner, if it becomes one, or as nobody.
 func TestLeaderOfTheOldHalfStepsDownOnLeaving(t *testing.T) {
