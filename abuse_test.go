@@ -194,29 +194,37 @@ func TestHugeBodies(t *testing.T) {
 func TestIncomingValuesAreBounded(t *testing.T) {
 	for _, announced := range []int64{1000, -1} {
 		a := &api{}
-		read := func() error {
+		read := func() (room int64, err error) {
 			req := httptest.NewRequest("PUT", "/k", strings.NewReader(strings.Repeat("x", 1000)))
 			req.ContentLength = announced
 			value, err := a.readValue(httptest.NewRecorder(), req, nil)
 			if err == nil && len(value) != 1000 {
 				t.Errorf("read %d bytes", len(value))
 			}
-			return err
+			return int64(cap(value)), err
 		}
-		if err := read(); err != nil {
+		room, err := read()
+		if err != nil {
 			t.Errorf("%d announced: %v", announced, err)
 		}
-		a.incoming.Add(maxIncoming - 1000)
-		if err := read(); err != nil {
+		a.incoming.Add(maxIncoming - room)
+		if _, err := read(); err != nil {
 			t.Errorf("%d announced, just room for it: %v", announced, err)
 		}
 		a.incoming.Add(1)
-		if err := read(); err != errBusy {
+		if _, err := read(); err != errBusy {
 			t.Errorf("%d announced, one byte too many: %v", announced, err)
 		}
-		if now := a.incoming.Load(); now != maxIncoming-1000+1 {
+		if now := a.incoming.Load(); now != maxIncoming-room+1 {
 			t.Errorf("%d announced: then %d bytes count", announced, now)
 		}
+	}
+
+	// A buffer that has grown large does not come to be held by a small value.
+	large := make([]byte, 0, maxKept+1)
+	giveBack(&large)
+	if next := values.Get().(*[]byte); next == &large {
+		t.Error("a large buffer is used again")
 	}
 }
 

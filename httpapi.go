@@ -38,7 +38,7 @@ type api struct {
 	metrics *metrics
 
 	deadlines deadlines
-	incoming  atomic.Int64  // bytes of values that are being read
+	incoming  atomic.Int64  // bytes set aside for values that are being read
 	stopping  atomic.Bool   // new requests are refused
 	ending    chan struct{} // closed when streams of events must end
 }
@@ -197,7 +197,7 @@ func (a *api) put(w http.ResponseWriter, req *http.Request, key string) {
 		return
 	}
 	buffer := values.Get().(*[]byte)
-	defer values.Put(buffer)
+	defer giveBack(buffer)
 	if *buffer, err = a.readValue(w, req, (*buffer)[:0]); err != nil {
 		a.fail(w, err)
 		return

@@ -1,7 +1,7 @@
 // Values: the bodies of writes, on their way in.
 //
 // Nothing bounds how many clients there are, nor how long each takes to send what it
-// has announced. So neither may cost memory by itself: what counts is what has come.
+// has announced. So the memory that they take is counted, and bounded.
 // Start at readValue.
 
 package main
@@ -17,16 +17,26 @@ import (
 )
 
 const (
-	// maxIncoming is how many bytes of values may be coming in at a time. Of what has
-	// come, fewer may wait for the cluster: see maxWaitingBytes.
-	maxIncoming = 64 << 20
+	// maxIncoming is how many bytes may be set aside at a time for values that are coming
+	// in. Of what has come, fewer may wait for the cluster: see maxWaitingBytes.
+	maxIncoming = 32 << 20
 
 	// firstRead is how much room a value gets before any of it is here.
-	firstRead = 16 << 10
+	firstRead = 4 << 10
+
+	// maxKept is the largest buffer that the next value may get as it is.
+	maxKept = 128 << 10
 )
 
 // values are buffers for the bodies of writes.
 var values = sync.Pool{New: func() any { return new([]byte) }}
+
+// giveBack puts a buffer back: a large one could come to be held by a small value.
+func giveBack(buffer *[]byte) {
+	if cap(*buffer) <= maxKept {
+		values.Put(buffer)
+	}
+}
 
 // readValue reads a request's body, up to the largest value, and appends it to value,
 // which is empty.
@@ -55,7 +65,11 @@ func (a *api) readValue(w http.ResponseWriter, req *http.Request, value []byte) 
 // readAll reads as much as was announced, or to the end if announced is negative. The
 // buffer grows as the bytes come: a length is only a claim.
 func (a *api) readAll(body io.Reader, value []byte, announced int) (_ []byte, err error) {
-	defer func() { a.incoming.Add(-int64(len(value))) }()
+	held := cap(value)
+	defer func() { a.incoming.Add(-int64(held)) }()
+	if a.incoming.Add(int64(held)) > maxIncoming {
+		return value, errBusy
+	}
 	want := announced
 	if announced < 0 {
 		want = maxValueBytes + 1 // and one to find the end with
@@ -63,13 +77,14 @@ func (a *api) readAll(body io.Reader, value []byte, announced int) (_ []byte, er
 	for len(value) < want && err == nil {
 		if len(value) == cap(value) {
 			value = slices.Grow(value, min(want-len(value), max(len(value), firstRead)))
+			more := cap(value) - held
+			if held += more; a.incoming.Add(int64(more)) > maxIncoming {
+				return value, errBusy
+			}
 		}
 		n := 0
 		n, err = body.Read(value[len(value):min(cap(value), want)])
 		value = value[:len(value)+n]
-		if a.incoming.Add(int64(n)) > maxIncoming {
-			return value, errBusy
-		}
 	}
 	if errors.Is(err, io.EOF) && (announced < 0 || len(value) == announced) {
 		err = nil
