@@ -322,8 +322,12 @@ func (t *Transport) logRefusal(req *http.Request, err error) {
 	if !told {
 		t.refused[key] = true
 	}
+	last := len(t.refused) == maxRefusals
 	t.mu.Unlock()
 	if !told {
 		t.Logger.Warn("refused a peer", "node", t.ID, "from", req.RemoteAddr, "err", reason)
+		if last {
+			t.Logger.Warn("no more refusals are logged", "node", t.ID)
+		}
 	}
 }
