@@ -34,7 +34,9 @@ func main() {
 	if err := relaxTimers(); err != nil {
 		fmt.Fprintln(os.Stderr, "raftexample: timers stay precise, which costs some speed:", err)
 	}
-	debug.SetGCPercent(collectAt)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], machine{fs: vfs.OS, limitMemory: debug.SetMemoryLimit}, os.Stdout, os.Stderr)
