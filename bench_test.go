@@ -2,7 +2,7 @@
 // is one process with HTTP and one synced log, and no consensus.
 //
 //	go test -bench Stage -benchmem .
-//	go test -bench Cluster -benchtime 3s .
+//	go test -run xxx -bench Cluster -benchtime 4s .
 //
 // BenchmarkCluster reports ratios to the yardstick, loaded in turns with the cluster
 // in the same run: machines differ, and drift.

@@ -1,10 +1,11 @@
 // Memory: a process stays within three times its data and 64 MiB.
 //
-// Left to itself, the garbage collector lets the heap grow to twice of what is in
-// use; and with large values much more than the data is in use at times: entries
+// Left to itself, the garbage collector lets the heap grow to a multiple of what is
+// in use; and with large values much more than the data is in use at times: entries
 // of the log that were overwritten, and values that only a snapshot under way
 // still holds. So the collector is told how large the data are, and works harder
-// when the process comes near the limit. Start at memoryLimiter.
+// when the process comes near the limit; before that it may be lazy. Start at
+// memoryLimiter.
 
 package main
 

@@ -114,7 +114,7 @@ func (r *raft) reset(term uint64) {
 }
 
 // mustNotBe asserts that a change of role is one of Figure 4's: no arrow there leads
-// from from to to.
+// from the one role to the other.
 func (r *raft) mustNotBe(from, to StateType) {
 	if r.role == from {
 		panic(fmt.Sprintf("raft: node %x went from %v to %v in term %d", r.id, from, to, r.Term))

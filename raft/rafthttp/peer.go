@@ -21,8 +21,8 @@ import (
 )
 
 // How long to wait before the next try: short at first, so that a peer that
-// comes back is reached well within an election timeout: until the leader reaches it,
-// it can answer no read.
+// comes back is reached well within an election timeout. Until the leader reaches it,
+// a follower can answer no read.
 const (
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 200 * time.Millisecond

@@ -23,15 +23,16 @@
 //
 // One Save is one frame, one write, and at most one fdatasync. The checksums of
 // frames start from the random id of their segment: so neither a frame of another
-// segment, left in blocks that are used again, nor bytes of a user's value that
+// segment, left in blocks that the file system hands out again, nor bytes of a user's value that
 // look like a frame ever check out.
 //
 // Every segment begins with a frame that repeats the newest marker and hard
 // state. So once a snapshot covers all the entries of the oldest segments, they
 // can go, with nothing copied.
 //
-// The blocks of a segment are reserved and filled with zeros before it is used, in
-// the background. Then fdatasync has no metadata to write, which halves its time.
+// The blocks of a segment are reserved and, unless frames are large (see Decisions),
+// filled with zeros before it is used, in the background. Then fdatasync has no
+// metadata to write, which halves its time.
 //
 // # Crash cases
 //

@@ -111,10 +111,10 @@ type spare struct {
 	err  error
 }
 
-// zeroBelow says up to which part of a segment its frames may be, on average, for the
-// next one to be written with zeros first. A sync of blocks that were written before is
+// If the frames of a segment were larger than this part of it, on average, the next one
+// is not filled with zeros. A sync of blocks that were written before is
 // twice as fast, as the file system has nothing to note; but with frames of more than
-// 64 KiB there are few syncs, and to write everything twice costs a third of the
+// 64 KiB there are few of them, and to write everything twice costs a third of the
 // throughput.
 const zeroBelow = 256
 
