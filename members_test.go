@@ -202,6 +202,7 @@ func TestLearnerFromASnapshot(t *testing.T) {
 func TestChangesInARow(t *testing.T) {
 	t.Parallel()
 	c := oneNode(t)
+	put(t, c.url(0, "/k"), "v", 20*time.Second) // then its first entry has been applied before
 	for id := 1; id <= 15; id++ {
 		url := "http://127.0.0.1:" + strconv.Itoa(id)
 		for _, a := range []answer{
