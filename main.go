@@ -109,7 +109,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 		deadlines: deadlines{within: requests}, ending: make(chan struct{}),
 	}
 	peerServer := serve(peers, a.peerHandler(), sendTimeout, tlsServer, logger) // streams extend that
-	clientServer := serve(clients, a.handler(), sendTimeout, nil, logger)
+	clientServer := serve(clientListener{clients}, a.handler(), sendTimeout, nil, logger)
 	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
 
 	select {

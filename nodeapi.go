@@ -123,9 +123,13 @@ func (a *api) cluster(w http.ResponseWriter, req *http.Request) {
 	a.writeJSON(w, answer)
 }
 
+// stillHere is how often a stream of events says that it has not ended: that is also
+// how the node hears that a client has.
+const stillHere = 15 * time.Second
+
 // events streams what happens, until the client or this node goes. A client that takes
 // nothing any more is given up: else it would be there for ever.
-func (a *api) events(w http.ResponseWriter, req *http.Request) {
+func (a *api) events(w http.ResponseWriter, _ *http.Request) {
 	control := http.NewResponseController(w)
 	send := func(event []byte) error {
 		if err := control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
@@ -143,8 +147,14 @@ func (a *api) events(w http.ResponseWriter, req *http.Request) {
 	if err := send(fmt.Appendf(nil, ": what happens to node %d, as it happens\n\n", a.node.cfg.id)); err != nil {
 		return // the client has gone
 	}
+	quiet := time.NewTicker(stillHere)
+	defer quiet.Stop()
 	for {
 		select {
+		case <-quiet.C:
+			if err := send([]byte(": still here\n\n")); err != nil {
+				return
+			}
 		case event, ok := <-events:
 			if !ok {
 				return // too slow
@@ -153,8 +163,6 @@ func (a *api) events(w http.ResponseWriter, req *http.Request) {
 				return
 			}
 		case <-a.ending:
-			return
-		case <-req.Context().Done():
 			return
 		}
 	}
