@@ -274,6 +274,24 @@ func roundTrip[T any, P pointer[T]](g *rapid.Generator[T]) func(*rapid.T) {
 	}
 }
 
+// What could not be decoded keeps no part of the bytes, which may change any time.
+func TestFailedDecodeKeepsNothing(t *testing.T) {
+	const entry = "\x3a\x06\x22\x04data" // of a MsgApp
+	bytes := []byte(entry + entry + "\x3a\x02\x20\x01")
+	var m Message
+	if err := m.Unmarshal(bytes); err == nil {
+		t.Fatal("data that are a number were decoded")
+	}
+	for i := range bytes {
+		bytes[i] = 0
+	}
+	for _, e := range m.Entries {
+		if e.Data != nil && string(e.Data) != "data" {
+			t.Errorf("an entry is a part of the bytes: %q", e.Data)
+		}
+	}
+}
+
 // appendOf is a MsgApp with n entries of size bytes each.
 func appendOf(n, size int) Message {
 	m := Message{Type: MsgApp, To: 2, From: 1, Term: 3, LogTerm: 3, Index: 1000, Commit: 998}

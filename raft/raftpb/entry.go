@@ -63,8 +63,8 @@ func (e *Entry) Unmarshal(data []byte) error {
 	return e.decode(data, false)
 }
 
-// decode decodes b. If b is ours to keep, Data becomes a part of it; else a copy.
-func (e *Entry) decode(b []byte, ours bool) (err error) {
+// decode decodes b. Data becomes a part of it if the caller sees to the rest, else a copy.
+func (e *Entry) decode(b []byte, part bool) (err error) {
 	for len(b) > 0 {
 		tag, v, n := shortField(b)
 		if n == 0 {
@@ -81,7 +81,7 @@ func (e *Entry) decode(b []byte, ours bool) (err error) {
 		case 3<<3 | varintType:
 			e.Index = v
 		case 4<<3 | bytesType:
-			if e.Data, b = b[:v:v], b[v:]; !ours {
+			if e.Data, b = b[:v:v], b[v:]; !part {
 				e.Data = clone(e.Data)
 			}
 		default:

@@ -215,8 +215,7 @@ const sharedEntryBytes = 4 << 10
 
 // decodeEntries reads the entry of size bytes that b begins with, and those that
 // follow it directly: there may be many. Small ones take two allocations, one for
-// the entries and one for all their data, which is a copy of what they are decoded
-// from.
+// the entries and one for all their data.
 func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) {
 	count, largest, end := countEntries(b, size)
 	if m.Entries == nil {
@@ -225,21 +224,39 @@ func (m *Message) decodeEntries(b []byte, size uint64) (rest []byte, err error) 
 		m.Entries = slices.Grow(m.Entries, count)
 	}
 
-	run, rest, ours := b[:end], b[end:], count > 1 && largest < sharedEntryBytes
-	if ours {
-		run = clone(run)
-	}
+	first, run, shared := len(m.Entries), b[:end], count > 1 && largest < sharedEntryBytes
+	total := 0
 	for {
-		last := len(m.Entries)
 		m.Entries = append(m.Entries, Entry{})
-		if err = m.Entries[last].decode(run[:size], ours); err != nil {
+		e := &m.Entries[len(m.Entries)-1]
+		if err = e.decode(run[:size], shared); err != nil {
+			m.Entries = m.Entries[:first] // they may be parts of b, which is not ours
 			return nil, err
 		}
+		total += len(e.Data)
 		if run = run[size:]; len(run) == 0 {
-			return rest, nil
+			break
 		}
 		_, next, n := nextField(run) // sound: it has been counted
 		size, run = next, run[n:]
+	}
+	if shared {
+		own(m.Entries[first:], total)
+	}
+	return b[end:], nil
+}
+
+// own copies the data of entries, which are parts of what they were decoded from, to
+// where nothing else is: total bytes. A copy of all at once, heads and all, would be
+// quicker to make; but it is memory that costs here, for every byte that the collector
+// has to come back for.
+func own(entries []Entry, total int) {
+	data := make([]byte, total)
+	for i := range entries {
+		if d := &entries[i].Data; *d != nil {
+			n := copy(data, *d)
+			*d, data = data[:n:n], data[n:]
+		}
 	}
 }
 
