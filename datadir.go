@@ -2,7 +2,7 @@
 //
 //	raftexample-1/
 //	  lock          held by the process that uses the directory
-//	  member.json   format, cluster, member, incarnation; the peers' incarnations
+//	  member.json   format, cluster, member, incarnation; the peers' incarnations; a checksum
 //	  wal/          the log
 //	  snap/         snapshots
 //
@@ -20,8 +20,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,8 +34,9 @@ import (
 	"example.com/raftexample/raft/vfs"
 )
 
-// dataFormat is the version of the directory's layout.
-const dataFormat = 1
+// dataFormat is the version of the directory's layout. In format 1, member.json had no
+// checksum.
+const dataFormat = 2
 
 // hexID is a random 64-bit number, 16 hexadecimal digits in JSON.
 type hexID uint64
@@ -50,9 +53,8 @@ func (h *hexID) UnmarshalText(text []byte) error {
 	return err
 }
 
-// identity is the content of member.json.
+// identity is the content of member.json, but for its checksum.
 type identity struct {
-	Format      int              `json:"format"`
 	Cluster     hexID            `json:"cluster"`
 	ID          uint64           `json:"id"`
 	Incarnation hexID            `json:"incarnation"`
@@ -63,13 +65,27 @@ type identity struct {
 	Peers       map[uint64]hexID `json:"peers"`             // incarnations of those we met
 }
 
+// checksum is the CRC-32C of the content, however it is laid out.
+func (id *identity) checksum() (string, error) {
+	content, err := json.Marshal(id)
+	return fmt.Sprintf("%08x", crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli))), err
+}
+
+// memberFile is member.json.
+type memberFile struct {
+	Format int `json:"format"`
+	identity
+	Checksum string `json:"checksum"`
+}
+
 // dataDir is an open data directory.
 type dataDir struct {
 	fs   vfs.FS
 	path string
 	lock io.Closer
 
-	mu sync.Mutex
+	changing sync.Mutex // held while member.json is written
+	mu       sync.Mutex
 	identity
 }
 
@@ -111,15 +127,27 @@ func (d *dataDir) read() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(content, &d.identity); err != nil {
-		return fmt.Errorf("%s is damaged (%w): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file(), err)
+	damaged := func(how error) error {
+		return fmt.Errorf("%s is damaged (%w): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file(), how)
 	}
-	if d.Format != dataFormat {
-		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, d.Format, dataFormat)
+	var file memberFile
+	if err := json.Unmarshal(content, &file); err != nil {
+		return damaged(err)
 	}
-	if d.ID == 0 || d.Peers == nil { // or it would count as new, or as having met nobody
-		return fmt.Errorf("%s is damaged (no id, or no peers): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file())
+	if file.Format < 1 || file.Format > dataFormat {
+		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, file.Format, dataFormat)
 	}
+	sum, err := file.checksum()
+	if err != nil {
+		return err
+	}
+	if file.Format > 1 && file.Checksum != sum {
+		return damaged(errors.New("its checksum is wrong"))
+	}
+	if file.ID == 0 || file.Peers == nil { // or it would count as new, or as having met nobody
+		return damaged(errors.New("no id, or no peers"))
+	}
+	d.identity = file.identity
 	return nil
 }
 
@@ -149,13 +177,9 @@ func (d *dataDir) isNew() bool { return d.ID == 0 }
 
 // claim makes a new directory a member's, durably, before anyone hears of it.
 func (d *dataDir) claim(id identity) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id.Format = dataFormat
 	id.Incarnation = newIncarnation()
 	id.Peers = map[uint64]hexID{}
-	d.identity = id
-	if err := d.write(); err != nil {
+	if err := d.change(func(d *identity) { *d = id }); err != nil {
 		return err
 	}
 	return d.syncParents()
@@ -182,39 +206,67 @@ func (d *dataDir) syncParents() error {
 
 // change changes what the directory says, durably.
 func (d *dataDir) change(f func(*identity)) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	return d.changeAlone(f)
+}
+
+// changeAlone is change while d.changing is held. f is called twice: what could be
+// forgotten must not count, and who only reads need not wait for the disk.
+func (d *dataDir) changeAlone(f func(*identity)) error {
+	d.mu.Lock()
+	changed := d.identity
+	changed.Peers = maps.Clone(d.Peers)
+	d.mu.Unlock()
+	f(&changed)
+	if err := d.write(changed); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f(&d.identity)
-	return d.write()
+	return nil
 }
 
-func (d *dataDir) write() error {
-	content, err := json.MarshalIndent(d.identity, "", "  ")
+func (d *dataDir) write(id identity) error {
+	sum, err := id.checksum()
+	if err != nil {
+		return err
+	}
+	content, err := json.MarshalIndent(memberFile{dataFormat, id, sum}, "", "  ")
 	if err != nil {
 		return err
 	}
 	return vfs.WriteFile(d.fs, d.file(), append(content, '\n'))
 }
 
-// meet checks a peer's incarnation against what is remembered of it, and
-// remembers it, durably, if nothing was.
-func (d *dataDir) meet(id, incarnation uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	known, met := d.Peers[id]
-	switch {
-	case !met:
-		d.Peers[id] = hexID(incarnation)
-		err := d.write()
-		if err != nil {
-			delete(d.Peers, id) // not met, then: what could be forgotten must not count
+// meet checks a peer's incarnation against what is remembered of it. If nothing is, and
+// mayMeet has nothing against it, this one is remembered, durably.
+func (d *dataDir) meet(id, incarnation uint64, mayMeet func() error) error {
+	known, met := d.peer(id)
+	if !met {
+		d.changing.Lock()
+		defer d.changing.Unlock()
+		if known, met = d.peer(id); !met { // nor meanwhile
+			if err := mayMeet(); err != nil {
+				return err
+			}
+			return d.changeAlone(func(is *identity) { is.Peers[id] = hexID(incarnation) })
 		}
-		return err
-	case uint64(known) != incarnation:
+	}
+	if uint64(known) != incarnation {
 		return fmt.Errorf("member %d is %w: %s, and not %s: its data directory was replaced; %s",
 			id, rafthttp.ErrReplaced, known, hexID(incarnation), wipedRecipe(id))
 	}
 	return nil
+}
+
+// peer returns what is remembered of a peer.
+func (d *dataDir) peer(id uint64) (incarnation hexID, met bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	incarnation, met = d.Peers[id]
+	return incarnation, met
 }
 
 // wipedRecipe says how a member whose data is gone comes back.

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,10 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"example.com/raftexample/raft/vfs"
+	"example.com/raftexample/raft/vfs/crashfs"
 )
 
 // refusesToStart wants a start to end with one line that says all of this.
@@ -75,8 +78,11 @@ func TestDamagedFiles(t *testing.T) {
 		{"the identity is damaged", member, flipped(0), []string{member + " is damaged", elsewhere}},
 		{"the identity is gone", member, nil, []string{"has a log but no member.json", "--data-dir"}},
 		{"a later format", member, func(b []byte) []byte {
-			return []byte(strings.Replace(string(b), `"format": 1`, `"format": 2`, 1))
-		}, []string{"has format 2, this program knows format 1", "needs a newer version"}},
+			return []byte(strings.Replace(string(b), `"format": 2`, `"format": 3`, 1))
+		}, []string{"has format 3, this program knows format 2", "needs a newer version"}},
+		{"the identity says something else", member, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"started": true`, `"started": false`, 1))
+		}, []string{member + " is damaged (its checksum is wrong)", elsewhere}},
 	} {
 		whole, err := os.ReadFile(tt.file)
 		if err != nil {
@@ -235,4 +241,60 @@ func TestStoredMembersWin(t *testing.T) {
 	ports := freePorts(t, 1)
 	c.list = "1=http://127.0.0.1:" + ports[0] + ",2=http://127.0.0.1:9"
 	refusesToStart(t, "another cluster", c.args(0), "belongs to another cluster", own, c.list, "choose another directory with --data-dir")
+}
+
+// Before there was a checksum, directories had format 1. They are read, and get one.
+func TestFormatWithoutChecksum(t *testing.T) {
+	disk := crashfs.New()
+	old := []byte(`{"format":1,"cluster":"00000000000000aa","id":1,"incarnation":"00000000000000bb","peers":{"2":"00000000000000cc"}}`)
+	if err := errors.Join(disk.MkdirAll("/data"), vfs.WriteFile(disk, "/data/member.json", old)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		d, err := openDataDir(disk, "/data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Cluster != 0xaa || d.ID != 1 || d.Incarnation != 0xbb || d.Peers[2] != 0xcc {
+			t.Errorf("read as %+v", d.identity)
+		}
+		if err := errors.Join(d.change(func(*identity) {}), d.close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content, err := vfs.ReadFile(disk, "/data/member.json")
+	if err != nil || !strings.Contains(string(content), `"format": 2`) || !strings.Contains(string(content), `"checksum": "`) {
+		t.Errorf("written as %s (%v)", content, err)
+	}
+}
+
+// Who asks what the directory says does not wait for a disk that writes something else.
+func TestReadersDoNotWaitForTheDisk(t *testing.T) {
+	disk := crashfs.New()
+	d, err := openDataDir(disk, "/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.claim(identity{ID: 1}); err != nil {
+		t.Fatal(err)
+	}
+	begun, goOn := make(chan bool), make(chan bool)
+	disk.Fault = func(crashfs.Op) error {
+		begun <- true
+		<-goOn
+		return syscall.EIO
+	}
+	met := make(chan error)
+	go func() { met <- d.meet(2, 5, func() error { return nil }) }()
+	<-begun
+	if _, known := d.incarnations()[2]; known {
+		t.Error("a peer is met before that is on disk")
+	}
+	goOn <- true
+	if err := <-met; !errors.Is(err, syscall.EIO) {
+		t.Errorf("the disk fails: %v", err)
+	}
+	if _, known := d.incarnations()[2]; known {
+		t.Error("a peer is met that could not be written down")
+	}
 }

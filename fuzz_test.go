@@ -7,6 +7,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -79,6 +80,16 @@ func FuzzSnapshotState(f *testing.F) {
 func FuzzIdentity(f *testing.F) {
 	f.Add([]byte(`{"format":1,"cluster":"00000000000000aa","id":1,"incarnation":"00000000000000bb","founders":[{"id":1,"url":"http://h:1"}],"peers":{"2":"00000000000000cc"}}`))
 	f.Add([]byte(`{"format":1,"id":1}`))
+	disk := crashfs.New()
+	d, err := openDataDir(disk, "/data")
+	if err := errors.Join(err, d.claim(identity{ID: 1, Cluster: 2})); err != nil {
+		f.Fatal(err)
+	}
+	content, err := vfs.ReadFile(disk, "/data/member.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content)
 	f.Fuzz(func(t *testing.T, content []byte) {
 		disk := crashfs.New()
 		if err := disk.MkdirAll("/data"); err != nil {
@@ -91,7 +102,7 @@ func FuzzIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := d.meet(9, 1); err == nil && d.incarnations()[9] != 1 && d.ID != 9 {
+		if err := d.meet(9, 1, func() error { return nil }); err == nil && d.incarnations()[9] != 1 && d.ID != 9 {
 			t.Errorf("met 9, and it is %v", d.incarnations())
 		}
 		if err := d.change(func(*identity) {}); err != nil {

@@ -195,10 +195,11 @@ func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *t
 	case dir.ID != cfg.id:
 		return fmt.Errorf("%s belongs to member %d, not %d: choose another directory with --data-dir", dir.path, dir.ID, cfg.id)
 	case cfg.forceNew:
+		alone := []member{{ID: cfg.id, URL: cfg.ownURL()}}
+		cluster := hexID(clusterID(alone)) ^ newIncarnation() // like no other, however often it is done
+		incarnation := newIncarnation()
 		return dir.change(func(id *identity) {
-			alone := []member{{ID: cfg.id, URL: cfg.ownURL()}}
-			id.Cluster = hexID(clusterID(alone)) ^ newIncarnation() // like no other, however often it is done
-			id.Incarnation = newIncarnation()
+			id.Cluster, id.Incarnation = cluster, incarnation
 			id.Founders, id.Joined, id.Removed = alone, false, false
 			id.Peers = map[uint64]hexID{}
 		})

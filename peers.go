@@ -91,11 +91,12 @@ func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 	if n.members.isRemoved(from) {
 		return fmt.Errorf("member %d was %w", from, rafthttp.ErrRemoved)
 	}
-	if n.oneTooMany(from) {
-		return fmt.Errorf("member %d has not been heard of, and %d others have not either", from, maxStrangers)
-	}
-	err := n.dir.meet(from, incarnation)
-	if err != nil && !errors.Is(err, rafthttp.ErrReplaced) {
+	var stranger error
+	err := n.dir.meet(from, incarnation, func() error {
+		stranger = n.oneTooMany(from)
+		return stranger
+	})
+	if err != nil && err != stranger && !errors.Is(err, rafthttp.ErrReplaced) {
 		n.fail(fmt.Errorf("note that member %d was met: %w", from, err))
 	}
 	return err
@@ -105,21 +106,23 @@ func (n *raftNode) CheckPeer(from, incarnation uint64) error {
 // we know names: there are few, of changes that we have yet to hear of.
 const maxStrangers = 64
 
-// oneTooMany reports whether a sender would be a stranger beyond that.
-func (n *raftNode) oneTooMany(from uint64) bool {
-	met := n.dir.incarnations()
-	if _, known := met[from]; known {
-		return false
-	}
+// oneTooMany says that a sender would be a stranger beyond that, if it would be.
+func (n *raftNode) oneTooMany(from uint64) error {
 	strange := func(id uint64) bool {
 		_, is := n.members.get(id)
 		return !is && id != n.cfg.id && !n.members.isRemoved(id)
 	}
+	if !strange(from) {
+		return nil
+	}
 	strangers := 0
-	for id := range met {
+	for id := range n.dir.incarnations() {
 		if strange(id) {
 			strangers++
 		}
 	}
-	return strange(from) && strangers >= maxStrangers
+	if strangers < maxStrangers {
+		return nil
+	}
+	return fmt.Errorf("member %d has not been heard of, and %d others have not either", from, strangers)
 }

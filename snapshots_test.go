@@ -626,13 +626,28 @@ func TestStrangersMetAreBounded(t *testing.T) {
 	}
 	n.members.members[1000] = member{ID: 1000}
 	n.members.removed[2] = true
-	if err := n.dir.meet(2, 5); err != nil { // before it was removed
+	if err := n.dir.meet(2, 5, func() error { return nil }); err != nil { // before it was removed
 		t.Fatal(err)
 	}
+	var met atomic.Int64
+	var wg sync.WaitGroup
 	for id := range uint64(2 * maxStrangers) {
-		if err := n.CheckPeer(100+id, 5); (err == nil) != (id < maxStrangers) {
-			t.Errorf("stranger %d: %v", id+1, err)
+		if id == 0 {
+			met.Add(1)
+			if err := n.CheckPeer(100, 5); err != nil {
+				t.Error(err)
+			}
+			continue
 		}
+		wg.Go(func() {
+			if n.CheckPeer(100+id, 5) == nil {
+				met.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if met.Load() != maxStrangers {
+		t.Errorf("%d strangers were met, want %d", met.Load(), maxStrangers)
 	}
 	if err := errors.Join(n.CheckPeer(100, 5), n.CheckPeer(1000, 5), n.CheckPeer(1000, 5)); err != nil {
 		t.Error(err)
