@@ -249,6 +249,7 @@ func (t *Transport) admit(w http.ResponseWriter, req *http.Request) (from uint64
 	var malformed *strconv.NumError
 	switch {
 	case errors.Is(err, ErrRemoved):
+		t.RemovePeer(from) // if it was met just when it was removed
 		status = http.StatusGone
 	case errors.Is(err, ErrReplaced):
 		w.Header().Set(headerRefused, "incarnation")

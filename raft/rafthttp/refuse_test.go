@@ -163,8 +163,12 @@ func TestRemovedWhileItsStreamBegins(t *testing.T) {
 		h.RemovePeer(2)
 		return nil
 	}
-	if resp := post(t, h, nil, encoded(heartbeat(2, 1, 1))); resp.StatusCode != http.StatusGone || len(h.raft.messages) > 0 {
+	from := map[string]string{headerFromURL: "http://127.0.0.1:1"}
+	if resp := post(t, h, from, encoded(heartbeat(2, 1, 1))); resp.StatusCode != http.StatusGone || len(h.raft.messages) > 0 {
 		t.Errorf("answer %s, %d messages were stepped", resp.Status, len(h.raft.messages))
+	}
+	if peers := h.Reachable(); len(peers) > 0 {
+		t.Errorf("it is still tried: %v", peers)
 	}
 }
 
