@@ -82,7 +82,7 @@ func (q *messageQueue) reserve(n int) {
 	if len(*q)+n <= cap(*q) {
 		return
 	}
-	grown := make(messageQueue, len(*q), max(messageChunk, 2*(len(*q)+n)))
+	grown := make(messageQueue, len(*q), max(messageChunk, 4*(len(*q)+n)))
 	copy(grown, *q)
 	*q = grown
 }
