@@ -18,6 +18,10 @@ func (r *raft) handleAppend(m *pb.Message) {
 	}
 
 	slice := sliceOf(m)
+	if slice.hasGap() {
+		r.logger.Warningf("node %x ignored entries from %x that do not follow %v", r.id, m.From, slice.prev)
+		return
+	}
 	if !r.log.maybeAppend(slice) {
 		r.refuseAppend(m)
 		return

@@ -144,3 +144,21 @@ func TestHeartbeat(t *testing.T) {
 		n.Step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1, Commit: 3})
 	})
 }
+
+// §5.3: entries follow the one before without a gap. What does not is no append, and
+// changes nothing, wherever our log ends.
+func TestEntriesWithAGapAreIgnored(t *testing.T) {
+	for _, indexes := range [][]uint64{{1}, {3}, {2, 2}, {2, 4}, {3, 4}, {0}} {
+		n := nodeWith(t, 1, 1, 1)
+		var entries []pb.Entry
+		for _, i := range indexes {
+			entries = append(entries, pb.Entry{Term: 1, Index: i})
+		}
+		if sent := n.step(t, pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 1, Index: 1, LogTerm: 1, Entries: entries}); len(sent) > 0 {
+			t.Errorf("entries %v after 1: answered %s", indexes, lines(sent))
+		}
+		if last := n.raft.log.last; last != (entryID{term: 1, index: 1}) {
+			t.Errorf("entries %v after 1: the log ends at %v", indexes, last)
+		}
+	}
+}

@@ -52,15 +52,16 @@ func DescribeEntry(e pb.Entry, f EntryFormatter) string {
 }
 
 func describeData(e *pb.Entry, f EntryFormatter) string {
-	switch e.Type {
-	case pb.EntryConfChange, pb.EntryConfChangeV2:
+	switch {
+	case changesMembership(e):
 		change, err := decodeConfChange(e)
 		if err != nil {
 			return err.Error()
 		}
 		return pb.ConfChangesToString(change.Changes)
-	}
-	if f == nil {
+	case e.Type != pb.EntryNormal:
+		return "" // a type of the user's own
+	case f == nil:
 		return strconv.Quote(string(e.Data))
 	}
 	return f(e.Data)

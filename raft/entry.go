@@ -35,7 +35,23 @@ func sliceOf(m *pb.Message) logSlice {
 	return logSlice{prev: entryID{term: m.LogTerm, index: m.Index}, entries: m.Entries}
 }
 
+// hasGap reports whether the entries are not what follows prev, one by one.
+func (s *logSlice) hasGap() bool {
+	for i := range s.entries {
+		if s.entries[i].Index != s.prev.index+1+uint64(i) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *logSlice) lastIndex() uint64 { return s.prev.index + uint64(len(s.entries)) }
+
+// changesMembership reports whether an entry is a change of the membership. Other types
+// than ours are the user's own, like EntryNormal.
+func changesMembership(e *pb.Entry) bool {
+	return e.Type == pb.EntryConfChange || e.Type == pb.EntryConfChangeV2
+}
 
 // encodedSize is what entries take on the wire and on disk, in bytes.
 func encodedSize(entries []pb.Entry) uint64 {

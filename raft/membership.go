@@ -35,7 +35,7 @@ func (r *raft) applyConfChange(change pb.ConfChangeV2) pb.ConfState {
 		cfg, progress, err = changer.Simple(change.Changes...)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("raft: node %x cannot apply %v: %v", r.id, change.Changes, err))
+		panic(fmt.Errorf("raft: node %x cannot apply %v: %w", r.id, change.Changes, err))
 	}
 	return r.switchToConfig(cfg, progress)
 }
@@ -110,7 +110,7 @@ func (r *raft) hasConfChange(lo, hi uint64) bool {
 	found := false
 	err := r.log.scan(lo, hi, func(entries []pb.Entry) bool {
 		for i := range entries {
-			found = found || entries[i].Type != pb.EntryNormal
+			found = found || changesMembership(&entries[i])
 		}
 		return !found
 	})
@@ -120,6 +120,6 @@ func (r *raft) hasConfChange(lo, hi uint64) bool {
 // mustMatch asserts that a configuration came through restoring unchanged.
 func (r *raft) mustMatch(want, got pb.ConfState) {
 	if err := want.Equivalent(got); err != nil {
-		panic(fmt.Sprintf("raft: node %x: %v", r.id, err))
+		panic(fmt.Errorf("raft: node %x: %w", r.id, err))
 	}
 }

@@ -69,7 +69,7 @@ func (r *raft) refuseConfChanges(entries []pb.Entry) ([]pb.Entry, uint64) {
 	pending := r.pendingConfIndex
 	ours := false // whether entries is our copy: the proposer's is not written to
 	for i := range entries {
-		if entries[i].Type == pb.EntryNormal {
+		if !changesMembership(&entries[i]) {
 			continue
 		}
 		index := r.log.lastIndex() + 1 + uint64(i)

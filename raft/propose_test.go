@@ -183,3 +183,34 @@ func TestUncommittedSize(t *testing.T) {
 		t.Errorf("%d bytes are still counted", n.raft.uncommittedSize)
 	}
 }
+
+// Types of entries that are not the library's are the user's own: like EntryNormal they
+// go into the log as they are, and no election waits for them.
+func TestEntriesOfOwnTypes(t *testing.T) {
+	const own = pb.EntryType(7)
+	n := nodeWith(t, 1, 0)
+	n.lead(t)
+	if err := n.Step(pb.Message{Type: pb.MsgProp, From: 1, Entries: []pb.Entry{{Type: own, Data: []byte("mine")}, {Type: own}}}); err != nil {
+		t.Fatal(err)
+	}
+	entries := n.Ready().Entries
+	if len(entries) != 2 || entries[0].Type != own || string(entries[0].Data) != "mine" || entries[1].Type != own {
+		t.Errorf("appended %v", entries)
+	}
+	if got := DescribeEntry(entries[0], nil); got != "2/2 7" {
+		t.Errorf("described as %s", got)
+	}
+
+	s := storageWith(1, 2, 3)
+	if err := errors.Join(s.Append([]pb.Entry{{Term: 1, Index: 1, Type: own}}), s.SetHardState(pb.HardState{Term: 1, Commit: 1})); err != nil {
+		t.Fatal(err)
+	}
+	c := testConfig(1, s)
+	rn, err := NewRawNode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rn.Campaign(); err != nil || rn.raft.role == StateFollower {
+		t.Errorf("%v with a committed entry of its own type, unapplied (%v)", rn.raft.role, err)
+	}
+}
