@@ -131,30 +131,36 @@ type node struct {
 
 	proposals sync.Pool // of *proposal
 
+	// forwardLimit is how much may go to the leader in one message. It admits a message
+	// whole or not at all: with an eighth of the quota, little that would fit is refused.
+	forwardLimit uint64
+
 	// The loop's own: proposals that go into one message, and what gathers for the
 	// next Ready.
 	batch        []*proposal
 	entries      []pb.Entry
 	forwards     []pb.Entry
-	forwardBytes uint64 // of their payload
+	forwardBytes uint64 // encoded
 	overdue      bool   // a tick has passed
 }
 
 func newNode(rn *RawNode) *node {
-	rn.raft.gathers = true
+	r := rn.raft
+	r.gathers = true
 	return &node{
-		rn:         rn,
-		inbox:      inbox{filled: make(chan struct{}, 1)},
-		recvc:      make(chan pb.Message),
-		confc:      make(chan pb.ConfChangeV2),
-		confstatec: make(chan pb.ConfState),
-		readyc:     make(chan Ready),
-		advancec:   make(chan struct{}),
-		tickc:      make(chan struct{}, ticksAhead),
-		statusc:    make(chan chan Status),
-		stopc:      make(chan struct{}),
-		done:       make(chan struct{}),
-		proposals:  sync.Pool{New: func() any { return &proposal{result: make(chan error, 1)} }},
+		forwardLimit: min(maxBatchBytes, r.maxMsgSize, r.maxUncommittedSize/8),
+		rn:           rn,
+		inbox:        inbox{filled: make(chan struct{}, 1)},
+		recvc:        make(chan pb.Message),
+		confc:        make(chan pb.ConfChangeV2),
+		confstatec:   make(chan pb.ConfState),
+		readyc:       make(chan Ready),
+		advancec:     make(chan struct{}),
+		tickc:        make(chan struct{}, ticksAhead),
+		statusc:      make(chan chan Status),
+		stopc:        make(chan struct{}),
+		done:         make(chan struct{}),
+		proposals:    sync.Pool{New: func() any { return &proposal{result: make(chan error, 1)} }},
 	}
 }
 
@@ -181,7 +187,7 @@ func (n *node) Step(ctx context.Context, m pb.Message) error {
 		return nil
 	case m.Type == pb.MsgProp:
 		p := n.proposals.Get().(*proposal)
-		p.entries = m.Entries
+		p.entries, p.context = m.Entries, m.Context
 		err := n.handToLoop(ctx, p)
 		if errors.Is(err, ErrProposalDropped) {
 			return nil
@@ -198,13 +204,14 @@ func (n *node) handToLoop(ctx context.Context, p *proposal) error {
 	n.inbox.put(p)
 	select {
 	case err := <-p.result:
-		p.one[0], p.entries = pb.Entry{}, nil
+		p.one[0], p.entries, p.context = pb.Entry{}, nil, nil
 		n.proposals.Put(p)
 		return err
 	case <-ctx.Done():
 		n.inbox.withdraw(p) // too late if the loop has it: then nobody knows
 		return ctx.Err()
 	case <-n.done:
+		n.inbox.withdraw(p) // a stopped node keeps nothing
 		return ErrStopped
 	}
 }

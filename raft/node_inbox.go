@@ -15,6 +15,7 @@ import (
 // proposal is entries on their way to the loop, and the answer's way back.
 type proposal struct {
 	entries []pb.Entry
+	context []byte      // of the message it came in
 	one     [1]pb.Entry // room for the usual case
 	result  chan error  // with room for one answer; nobody need be waiting
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // maxBatchEntries and maxBatchBytes bound what goes into one message of
-// proposals. They keep the loop from neglecting the rest, no more.
+// proposals. They keep the loop from neglecting the rest, no more; what is forwarded
+// must also be small for a message, and for the leader to admit: see forwardLimit.
 const (
 	maxBatchEntries = 1024
 	maxBatchBytes   = 1 << 20
@@ -48,8 +49,15 @@ func (n *node) run() {
 		case <-filled:
 			n.propose()
 		case m := <-n.recvc:
+			switch m.Type {
+			case pb.MsgApp, pb.MsgHeartbeat: // nothing changes, or there is a newer leader
+			case pb.MsgTimeoutNow: // the leader takes none any more; we may lead soon
+			default:
+				n.forwardsFirst()
+			}
 			n.receive(m)
 		case cc := <-n.confc:
+			n.forwardsFirst()
 			wasMember := r.self != nil
 			cs := r.applyConfChange(cc)
 			if wasMember && r.self == nil {
@@ -57,6 +65,7 @@ func (n *node) run() {
 			}
 			n.confstatec <- cs
 		case <-n.tickc:
+			n.forwardsFirst()
 			n.rn.Tick()
 			n.overdue = true
 		case readyc <- rd:
@@ -97,20 +106,35 @@ func (n *node) sendGathered() {
 	n.overdue = false
 }
 
-// forward gathers what is proposed to a follower, as appends gather on the leader, and
-// reports whether it could: not on a node of another role, nor without a leader.
-func (n *node) forward(entries []pb.Entry) bool {
+// forwardsProposals reports whether proposals go to a leader elsewhere.
+func (n *node) forwardsProposals() bool {
 	r := n.rn.raft
-	if r.role != StateFollower || r.lead == None || r.disableProposalForwarding {
-		return false
+	return r.role == StateFollower && r.lead != None && !r.disableProposalForwarding
+}
+
+// forward gathers a proposal for the leader, as appends gather on the leader.
+func (n *node) forward(p *proposal) {
+	if p.context != nil { // a message with more to say than its entries
+		n.sendForwards()
+		r := n.rn.raft
+		r.stepOrLog(pb.Message{Type: pb.MsgProp, From: r.id, Entries: p.entries, Context: p.context})
+		return
 	}
-	size := payloadSize(entries)
-	if len(n.forwards)+len(entries) > maxBatchEntries || n.forwardBytes+size > maxBatchBytes {
+	size := encodedSize(p.entries)
+	if len(n.forwards)+len(p.entries) > maxBatchEntries || n.forwardBytes+size > n.forwardLimit {
 		n.sendForwards()
 	}
-	n.forwards = append(n.forwards, entries...)
+	n.forwards = append(n.forwards, p.entries...)
 	n.forwardBytes += size
-	return true
+}
+
+// forwardsFirst sends what has gathered for the leader before something else is done:
+// what comes after a proposal, such as a transfer of leadership, must not overtake it,
+// and may leave us without a leader.
+func (n *node) forwardsFirst() {
+	if n.forwardsProposals() {
+		n.sendForwards()
+	}
 }
 
 // sendForwards makes one message of what has gathered for the leader. Without one it is
@@ -131,17 +155,20 @@ func (n *node) propose() {
 	runtime.Gosched() // who is about to propose may come along
 	n.batch = n.inbox.take(n.batch[:0])
 	n.entries = n.entries[:0]
-	for _, p := range n.batch {
-		n.entries = append(n.entries, p.entries...)
-	}
 	if len(n.batch) == 0 { // they were withdrawn
 		return
 	}
-	if n.forward(n.entries) {
+	if n.forwardsProposals() {
+		for _, p := range n.batch {
+			n.forward(p)
+		}
 		n.answer(nil)
 		return
 	}
 	n.sendForwards() // they came first
+	for _, p := range n.batch {
+		n.entries = append(n.entries, p.entries...)
+	}
 	r := n.rn.raft
 	if len(n.batch) == 1 || payloadSize(n.entries) <= r.maxUncommittedSize {
 		err := r.Step(pb.Message{Type: pb.MsgProp, From: r.id, Entries: n.entries})

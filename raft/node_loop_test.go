@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -308,5 +309,100 @@ func TestInboxIsTakenInPortions(t *testing.T) {
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: portions of %v, want %v", name, got, tt.want)
 		}
+	}
+}
+
+// What is asked for after a proposal does not overtake it, and what makes a node forget
+// its leader comes after it has forwarded it.
+func TestForwardsGoFirst(t *testing.T) {
+	const forwarded = "1->2 MsgProp Term:0 Log:0/0 Entries:[0/0 EntryNormal \"a\"]\n"
+	for name, tt := range map[string]struct {
+		then func(context.Context, Node) error
+		sent string // what begins so comes behind
+	}{
+		"a transfer": {func(ctx context.Context, n Node) error {
+			n.TransferLeadership(ctx, 2, 3)
+			return nil
+		}, "3->2 MsgTransferLeader"},
+		"a read":      {func(ctx context.Context, n Node) error { return n.ReadIndex(ctx, []byte("r")) }, "1->2 MsgReadIndex"},
+		"forgetting":  {func(ctx context.Context, n Node) error { return n.ForgetLeader(ctx) }, ""},
+		"campaigning": {func(ctx context.Context, n Node) error { return n.Campaign(ctx) }, "1->2 MsgVote"},
+		"a vote's term": {func(ctx context.Context, n Node) error {
+			return n.Step(ctx, pb.Message{Type: pb.MsgVote, From: 3, To: 1, Term: 5})
+		}, "1->3 MsgVoteResp"},
+		"a change": {func(_ context.Context, n Node) error {
+			n.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 2})
+			return nil
+		}, ""},
+		"ticks": {func(_ context.Context, n Node) error {
+			for range 30 {
+				n.Tick()
+			}
+			return nil
+		}, "1->2 MsgVote"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := storageWith(1, 2, 3)
+			n := RestartNode(testConfig(1, s))
+			defer n.Stop()
+			mustStepNode(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+			<-n.Ready()
+			mustPropose(t, n, "a")
+			if err := tt.then(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			n.Advance()
+			rd, _ := offered(t, n, s)
+			if got := lines(rd.Messages); !strings.HasPrefix(got, forwarded) || !strings.HasPrefix(got[len(forwarded):], tt.sent) {
+				t.Errorf("%s: sent %s", name, got)
+			}
+		})
+	}
+}
+
+// What is forwarded together is small for a message and for the leader's quota, which
+// admits it whole or not at all; and a message with a context stays one.
+func TestForwardsAreSmall(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		sizes  []int // of messages, in entries
+	}{
+		"no limits":          {func(*Config) {}, []int{10, 1, 1}},
+		"small messages":     {func(c *Config) { c.MaxSizePerMsg = 300 }, []int{2, 2, 2, 2, 2, 1, 1}},
+		"an entry a message": {func(c *Config) { c.MaxSizePerMsg = 0 }, []int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
+		"a small quota":      {func(c *Config) { c.MaxCommittedSizePerReady, c.MaxUncommittedEntriesSize = 1<<20, 8*450 }, []int{4, 4, 2, 1, 1}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := storageWith(1, 2, 3)
+			c := testConfig(1, s)
+			tt.change(c)
+			n := RestartNode(c)
+			defer n.Stop()
+			mustStepNode(t, n, pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 1})
+			<-n.Ready()
+			for range 10 {
+				mustPropose(t, n, strings.Repeat("x", 100))
+			}
+			mustStepNode(t, n, pb.Message{Type: pb.MsgProp, From: 1, Entries: []pb.Entry{{Data: []byte("y")}}, Context: []byte("context")})
+			mustPropose(t, n, "z")
+			n.Advance()
+			var sizes []int
+			for {
+				rd, ok := offered(t, n, s)
+				if !ok {
+					break
+				}
+				for _, m := range rd.Messages {
+					if (string(m.Context) == "context") != (string(m.Entries[0].Data) == "y") {
+						t.Errorf("%s: context %q with %q", name, m.Context, m.Entries[0].Data)
+					}
+					sizes = append(sizes, len(m.Entries))
+				}
+			}
+			if !slices.Equal(sizes, tt.sizes) {
+				t.Errorf("%s: messages of %v entries, want %v", name, sizes, tt.sizes)
+			}
+		})
 	}
 }

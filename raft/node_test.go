@@ -108,6 +108,9 @@ func TestStoppedNode(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		if left := len(n.(*node).inbox.waiting); left > 0 {
+			t.Errorf("%d proposals are kept", left)
+		}
 		n.Tick()
 		n.Advance()
 		n.ReportUnreachable(2)
