@@ -61,7 +61,7 @@ func (t ConfChangeTransition) String() string {
 // ConfChange changes one node's membership.
 type ConfChange struct {
 	Type    ConfChangeType `protobuf:"varint,2,opt,name=type,enum=raftpb.ConfChangeType" json:"type"`
-	NodeID  uint64         `protobuf:"varint,3,opt,name=node_id" json:"node_id"`
+	NodeID  uint64         `protobuf:"varint,3,opt,name=node_id,json=nodeId" json:"node_id"`
 	Context []byte         `protobuf:"bytes,4,opt,name=context" json:"context,omitempty"` // for the user, such as an address
 	ID      uint64         `protobuf:"varint,1,opt,name=id" json:"id"`                    // for the user, to recognise the change
 }
@@ -69,7 +69,7 @@ type ConfChange struct {
 // ConfChangeSingle is one node's part in a ConfChangeV2.
 type ConfChangeSingle struct {
 	Type   ConfChangeType `protobuf:"varint,1,opt,name=type,enum=raftpb.ConfChangeType" json:"type"`
-	NodeID uint64         `protobuf:"varint,2,opt,name=node_id" json:"node_id"`
+	NodeID uint64         `protobuf:"varint,2,opt,name=node_id,json=nodeId" json:"node_id"`
 }
 
 // ConfChangeV2 changes any number of nodes at once. The zero value, apart from

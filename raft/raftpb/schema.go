@@ -9,6 +9,7 @@ package raftpb
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -203,6 +204,11 @@ func (*ConfChangeV2) Descriptor() ([]byte, []int) {
 // Enum returns a pointer to a copy.
 func (t EntryType) Enum() *EntryType { return &t }
 
+// UnmarshalJSON reads the number, or the constant's name.
+func (t *EntryType) UnmarshalJSON(data []byte) error {
+	return unmarshalEnum(t, entryTypeNames[:], data)
+}
+
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (EntryType) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[EntryType]())
@@ -210,6 +216,11 @@ func (EntryType) EnumDescriptor() ([]byte, []int) {
 
 // Enum returns a pointer to a copy.
 func (t MessageType) Enum() *MessageType { return &t }
+
+// UnmarshalJSON reads the number, or the constant's name.
+func (t *MessageType) UnmarshalJSON(data []byte) error {
+	return unmarshalEnum(t, messageTypeNames[:], data)
+}
 
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (MessageType) EnumDescriptor() ([]byte, []int) {
@@ -219,6 +230,11 @@ func (MessageType) EnumDescriptor() ([]byte, []int) {
 // Enum returns a pointer to a copy.
 func (t ConfChangeType) Enum() *ConfChangeType { return &t }
 
+// UnmarshalJSON reads the number, or the constant's name.
+func (t *ConfChangeType) UnmarshalJSON(data []byte) error {
+	return unmarshalEnum(t, confChangeTypeNames[:], data)
+}
+
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (ConfChangeType) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[ConfChangeType]())
@@ -227,7 +243,31 @@ func (ConfChangeType) EnumDescriptor() ([]byte, []int) {
 // Enum returns a pointer to a copy.
 func (t ConfChangeTransition) Enum() *ConfChangeTransition { return &t }
 
+// UnmarshalJSON reads the number, or the constant's name.
+func (t *ConfChangeTransition) UnmarshalJSON(data []byte) error {
+	return unmarshalEnum(t, confChangeTransitionNames[:], data)
+}
+
 // EnumDescriptor returns the schema, compressed, and the type's place in it.
 func (ConfChangeTransition) EnumDescriptor() ([]byte, []int) {
 	return inSchema(enumTypes, reflect.TypeFor[ConfChangeTransition]())
+}
+
+func unmarshalEnum[T ~int32](t *T, names []string, data []byte) error {
+	if len(data) == 0 || data[0] != '"' {
+		var v int32
+		err := json.Unmarshal(data, &v)
+		*t = T(v)
+		return err
+	}
+	var name string
+	if err := json.Unmarshal(data, &name); err != nil {
+		return err
+	}
+	i := slices.Index(names, name)
+	if i < 0 {
+		return fmt.Errorf("raftpb: %q is no %s", name, reflect.TypeFor[T]().Name())
+	}
+	*t = T(i)
+	return nil
 }

@@ -16,21 +16,21 @@ type ConfState struct {
 	Learners []uint64 `protobuf:"varint,2,rep,name=learners" json:"learners,omitempty"`
 
 	// VotersOutgoing are the voters of the old half; empty unless joint.
-	VotersOutgoing []uint64 `protobuf:"varint,3,rep,name=voters_outgoing" json:"voters_outgoing,omitempty"`
+	VotersOutgoing []uint64 `protobuf:"varint,3,rep,name=voters_outgoing,json=votersOutgoing" json:"voters_outgoing,omitempty"`
 
 	// LearnersNext are voters of the old half that become learners on leaving the
 	// joint configuration.
-	LearnersNext []uint64 `protobuf:"varint,4,rep,name=learners_next" json:"learners_next,omitempty"`
+	LearnersNext []uint64 `protobuf:"varint,4,rep,name=learners_next,json=learnersNext" json:"learners_next,omitempty"`
 
 	// AutoLeave says that the leader leaves the joint configuration by itself.
-	AutoLeave bool `protobuf:"varint,5,opt,name=auto_leave" json:"auto_leave"`
+	AutoLeave bool `protobuf:"varint,5,opt,name=auto_leave,json=autoLeave" json:"auto_leave"`
 }
 
 // SnapshotMetadata says which prefix of the log a snapshot stands for.
 type SnapshotMetadata struct {
-	ConfState ConfState `protobuf:"bytes,1,opt,name=conf_state" json:"conf_state"` // the configuration as of Index
-	Index     uint64    `protobuf:"varint,2,opt,name=index" json:"index"`          // the last entry it includes
-	Term      uint64    `protobuf:"varint,3,opt,name=term" json:"term"`            // that entry's term
+	ConfState ConfState `protobuf:"bytes,1,opt,name=conf_state,json=confState" json:"conf_state"` // the configuration as of Index
+	Index     uint64    `protobuf:"varint,2,opt,name=index" json:"index"`                         // the last entry it includes
+	Term      uint64    `protobuf:"varint,3,opt,name=term" json:"term"`                           // that entry's term
 }
 
 // Snapshot is the state machine as of an entry (§7).

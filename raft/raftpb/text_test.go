@@ -4,6 +4,7 @@ package raftpb
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -138,4 +139,33 @@ func TestJSONRoundTrip(t *testing.T) {
 			t.Fatalf("%s became %+v, %v", data, got, err)
 		}
 	})
+}
+
+// Enums are written as numbers, and read as numbers or by name.
+func TestEnumsInJSON(t *testing.T) {
+	for data, want := range map[string]ConfChange{
+		`{"type":"ConfChangeAddLearnerNode","node_id":3}`: {Type: ConfChangeAddLearnerNode, NodeID: 3},
+		`{"type":2,"node_id":3}`:                          {Type: ConfChangeUpdateNode, NodeID: 3},
+		`{"type":9}`:                                      {Type: 9},
+	} {
+		var got ConfChange
+		if err := json.Unmarshal([]byte(data), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", data, got, err)
+		}
+	}
+	var m Message
+	var e Entry
+	var cc ConfChangeV2
+	if err := errors.Join(json.Unmarshal([]byte(`{"type":"MsgPreVote"}`), &m), json.Unmarshal([]byte(`{"Type":"EntryConfChangeV2"}`), &e),
+		json.Unmarshal([]byte(`{"transition":"ConfChangeTransitionJointExplicit"}`), &cc)); err != nil {
+		t.Fatal(err)
+	}
+	if m.Type != MsgPreVote || e.Type != EntryConfChangeV2 || cc.Transition != ConfChangeTransitionJointExplicit {
+		t.Errorf("%v, %v, %v", m.Type, e.Type, cc.Transition)
+	}
+	for _, bad := range []string{`{"type":"MsgNone"}`, `{"type":""}`, `{"type":1.5}`, `{"type":true}`, `{"type":"MsgHup`} {
+		if err := json.Unmarshal([]byte(bad), &m); err == nil {
+			t.Errorf("%s: read as %v", bad, m.Type)
+		}
+	}
 }
