@@ -28,7 +28,7 @@ func (rn *RawNode) Bootstrap(peers []Peer) error {
 	if err != nil {
 		return fmt.Errorf("read the last index: %w", err)
 	}
-	if last != 0 {
+	if last != 0 || rn.raft.log.lastIndex() != 0 { // what an earlier call began is not stored yet
 		return errors.New("can't bootstrap a nonempty Storage")
 	}
 

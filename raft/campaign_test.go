@@ -398,3 +398,19 @@ func TestCompactedEntriesMayHoldAChange(t *testing.T) {
 		t.Errorf("after Advance it is %v, %v", n.raft.role, err)
 	}
 }
+
+// Figure 2: currentTerm increases monotonically, and with it stays the vote. A leader's
+// message without a term is of none that we could go back to.
+func TestTermNeverFalls(t *testing.T) {
+	for _, typ := range []pb.MessageType{pb.MsgHeartbeat, pb.MsgApp, pb.MsgSnap} {
+		n := nodeWith(t, 0, 0)
+		if err := n.Campaign(); err != nil {
+			t.Fatal(err)
+		}
+		n.drain(t)
+		n.step(t, pb.Message{Type: typ, From: 2, To: 1})
+		if hs := n.raft.hardState(); hs.Term != 1 || hs.Vote != 1 {
+			t.Errorf("after %v: %+v", typ, hs)
+		}
+	}
+}

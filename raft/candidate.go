@@ -18,8 +18,9 @@ func (r *raft) stepCandidate(m pb.Message) error {
 	case pb.MsgProp:
 		return ErrProposalDropped
 	case pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap:
-		// "If AppendEntries RPC received from new leader: convert to follower."
-		r.becomeFollower(m.Term, m.From)
+		// "If AppendEntries RPC received from new leader: convert to follower." It is of our
+		// term, or of none, and a term never falls.
+		r.becomeFollower(r.Term, m.From)
 		return r.stepFollower(m)
 	case pb.MsgVoteResp:
 		if r.role == StateCandidate {

@@ -46,15 +46,15 @@ type raftLog struct {
 func newLog(storage Storage, maxApplyingSize uint64, logger Logger) *raftLog {
 	first, err := storage.FirstIndex()
 	if err != nil {
-		panic(fmt.Sprintf("raft: read the first index: %v", err))
+		panic(fmt.Errorf("raft: read the first index: %w", err))
 	}
 	last, err := storage.LastIndex()
 	if err != nil {
-		panic(fmt.Sprintf("raft: read the last index: %v", err))
+		panic(fmt.Errorf("raft: read the last index: %w", err))
 	}
 	lastTerm, err := storage.Term(last)
 	if err != nil {
-		panic(fmt.Sprintf("raft: read the term of entry %d: %v", last, err))
+		panic(fmt.Errorf("raft: read the term of entry %d: %w", last, err))
 	}
 	return &raftLog{
 		storage:         storage,

@@ -21,7 +21,7 @@ func (l *raftLog) firstIndex() uint64 {
 	}
 	first, err := l.storage.FirstIndex()
 	if err != nil {
-		panic(fmt.Sprintf("raft: read the first index: %v", err))
+		panic(fmt.Errorf("raft: read the first index: %w", err))
 	}
 	return first
 }
@@ -43,7 +43,7 @@ func (l *raftLog) term(i uint64) (uint64, error) {
 	}
 	term, err := l.storage.Term(i)
 	if err != nil && !errors.Is(err, ErrCompacted) && !errors.Is(err, ErrUnavailable) {
-		panic(fmt.Sprintf("raft: read the term of entry %d: %v", i, err))
+		panic(fmt.Errorf("raft: read the term of entry %d: %w", i, err))
 	}
 	return term, err
 }
@@ -88,7 +88,7 @@ func (l *raftLog) slice(lo, hi, maxSize uint64) ([]pb.Entry, error) {
 	case errors.Is(err, ErrCompacted):
 		return nil, err
 	case err != nil:
-		panic(fmt.Sprintf("raft: read entries [%d, %d): %v", lo, cut, err))
+		panic(fmt.Errorf("raft: read entries [%d, %d): %w", lo, cut, err))
 	case len(stored) == 0: // whoever reads page by page would never come to an end
 		panic(fmt.Sprintf("raft: read entries [%d, %d): storage gave none, and no error", lo, cut))
 	}
@@ -165,7 +165,7 @@ func (l *raftLog) nextCommitted(allowUnstable bool) []pb.Entry {
 	lo, hi := l.applying+1, l.maxAppliable(allowUnstable)+1
 	entries, err := l.slice(lo, hi, l.maxApplyingSize-l.applyingSize)
 	if err != nil {
-		panic(fmt.Sprintf("raft: read committed entries [%d, %d): %v", lo, hi, err))
+		panic(fmt.Errorf("raft: read committed entries [%d, %d): %w", lo, hi, err))
 	}
 	return entries
 }

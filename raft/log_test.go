@@ -135,9 +135,19 @@ func TestStorageThatFailsPanics(t *testing.T) {
 	mustPanic(t, "entries that are not there, though the storage said so", func() { l.entries(1, noLimit) })
 	mustPanic(t, "a term that cannot be read", func() { l.term(2) })
 	s.entries = broken
-	mustPanic(t, "entries that cannot be read", func() { l.entries(1, noLimit) })
-	s.first = broken
-	mustPanic(t, "a first index that cannot be read", func() { l.firstIndex() })
+	for what, read := range map[string]func(){
+		"entries that cannot be read": func() { l.entries(1, noLimit) },
+		"a term that cannot be read":  func() { l.term(2) },
+		"a first index that cannot be read": func() {
+			s.first = broken
+			l.firstIndex()
+		},
+	} {
+		if err, is := mustPanic(t, what, read).(error); !is || !errors.Is(err, broken) {
+			t.Errorf("%s: the panic does not say what the storage did", what)
+		}
+		s.first = nil
+	}
 }
 
 // Entries that are to be applied must be there: who compacts them before has lost them.

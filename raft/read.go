@@ -25,7 +25,7 @@ type ReadState struct {
 
 // readIndex takes a read, from our user or from a follower.
 func (r *raft) readIndex(m pb.Message) {
-	if len(m.Entries) != 1 {
+	if len(m.Entries) == 0 {
 		r.logger.Warningf("node %x dropped a malformed read from %x", r.id, m.From)
 		return
 	}

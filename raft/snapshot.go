@@ -36,7 +36,7 @@ func (r *raft) maybeSendSnapshot(p peer) bool {
 		return false
 	}
 	if err != nil {
-		panic(fmt.Sprintf("raft: node %x needs a snapshot for %x: %v", r.id, p.id, err))
+		panic(fmt.Errorf("raft: node %x needs a snapshot for %x: %w", r.id, p.id, err))
 	}
 	if IsEmptySnap(snapshot) {
 		panic(fmt.Sprintf("raft: node %x needs a snapshot for %x, and storage gave an empty one", r.id, p.id))

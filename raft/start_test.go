@@ -153,7 +153,10 @@ func TestUnreadableStoragePanics(t *testing.T) {
 		"the last entry's term": {term: broken},
 	} {
 		s.MemoryStorage = stored(t, pb.HardState{Term: 1, Commit: 1}, 1)
-		mustPanic(t, name, func() { restart(t, s.MemoryStorage, func(c *Config) { c.Storage = s }) })
+		err, is := mustPanic(t, name, func() { restart(t, s.MemoryStorage, func(c *Config) { c.Storage = s }) }).(error)
+		if !is || !errors.Is(err, broken) {
+			t.Errorf("%s: the panic does not say what the storage did", name)
+		}
 	}
 
 	s := &brokenStorage{MemoryStorage: NewMemoryStorage()}
@@ -301,3 +304,18 @@ func TestJoiningNodeAnswers(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// diss. §4.4: a group is begun once. What the first call began need not be stored yet.
+func TestBootstrapTwice(t *testing.T) {
+	n := restart(t, NewMemoryStorage(), nil)
+	if err := n.Bootstrap([]Peer{{ID: 1}, {ID: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	before := DescribeReady(n.readyWithoutAccept(), nil)
+	if err := n.Bootstrap([]Peer{{ID: 1}, {ID: 3}}); err == nil || !strings.Contains(err.Error(), "nonempty") {
+		t.Errorf("the second time: %v", err)
+	}
+	if after := DescribeReady(n.readyWithoutAccept(), nil); after != before || n.raft.trk.Progress[3] != nil {
+		t.Errorf("the second time it changed\n%s to\n%s", before, after)
+	}
+}

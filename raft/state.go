@@ -118,7 +118,7 @@ func newRaft(c *Config) *raft {
 	}
 	hs, cs, err := c.Storage.InitialState()
 	if err != nil {
-		panic(fmt.Sprintf("raft: read the initial state: %v", err))
+		panic(fmt.Errorf("raft: read the initial state: %w", err))
 	}
 
 	r := &raft{
@@ -148,7 +148,7 @@ func newRaft(c *Config) *raft {
 
 	cfg, progress, err := confchange.Restore(confchange.Changer{Tracker: r.trk, LastIndex: r.log.lastIndex()}, cs)
 	if err != nil {
-		panic(fmt.Sprintf("raft: restore the configuration %v: %v", cs, err))
+		panic(fmt.Errorf("raft: restore the configuration %v: %w", cs, err))
 	}
 	r.mustMatch(cs, r.switchToConfig(cfg, progress))
 

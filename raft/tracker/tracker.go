@@ -151,11 +151,7 @@ func (p *ProgressTracker) LearnerNodes() []uint64 { return quorum.MajorityConfig
 
 // ResetVotes forgets all votes, before a campaign.
 func (p *ProgressTracker) ResetVotes() {
-	if p.Votes == nil {
-		p.Votes = map[uint64]bool{}
-		return
-	}
-	clear(p.Votes)
+	p.Votes = map[uint64]bool{}
 }
 
 // RecordVote notes what id answered; its first answer stands.
