@@ -62,7 +62,8 @@ var Differences = []Difference{
 	{
 		Name: "a snapshot from a peer while the program holds a committed change that it has not applied",
 		Etcd: "is taken: the older change is then applied on top of the snapshot's configuration",
-		Ours: "is ignored, with an answer that says how far our log is certain; the leader sends it again",
+		Ours: "is ignored, with an answer that says how far our log is certain; the leader sends it again. So is one that comes " +
+			"while entries are applied that an earlier snapshot hides from us: there may be a change among them",
 		Why: "The snapshot's configuration has the change already. Applied twice it panics (a joint one is entered " +
 			"twice) or leaves a configuration that no other node has.",
 		Shown: "TestSnapshotWaitsForTheChangeBeforeIt",
@@ -89,16 +90,17 @@ var Differences = []Difference{
 		Shown: "TestDroppedChangeLeavesNoTrace",
 	},
 	{
-		Name:  "a MsgTransferLeader that was passed on and reaches a follower",
-		Etcd:  "panics there, since it has a term by then",
-		Ours:  "is passed on once more",
+		Name:  "a MsgTransferLeader that was passed on and reaches a follower, or a MsgProp or MsgReadIndex with a term",
+		Etcd:  "panics there",
+		Ours:  "is passed on",
 		Why:   "No message of a peer, however late, may stop a node.",
 		Shown: "TestTransferIsPassedOnTwice",
 	},
 	{
-		Name:  "requests that no library sends: a change of membership that does not decode, a read without an entry",
-		Etcd:  "panic when a leader gets them",
-		Ours:  "become an empty entry, and are ignored",
+		Name: "requests that no library sends: a change of membership that does not decode, a read without an entry, " +
+			"or whose entry has more than data",
+		Etcd:  "panic when a leader gets them; the last is answered with the entry as it is",
+		Ours:  "become an empty entry, are ignored, and are answered with the data",
 		Why:   "No message of a peer may stop a node.",
 		Shown: "TestMalformedRequestsStopNobody",
 	},
@@ -119,6 +121,43 @@ var Differences = []Difference{
 		Shown: "TestNodeGathers",
 	},
 	{
+		Name: "what a Node's follower passes on",
+		Etcd: "is a MsgProp for each proposal",
+		Ours: "gathers while the last Ready is at the disk, until something else is asked for or a tick passes: one MsgProp for " +
+			"all of it, of at most MaxSizePerMsg and an eighth of MaxUncommittedEntriesSize unless one proposal is larger. " +
+			"A RawNode sends like etcd's",
+		Why:   "As above; and a leader that gets them one by one sends an append for each.",
+		Shown: "TestNodeGathersForwards",
+	},
+	{
+		Name:  "a leader's message without a term that reaches a candidate",
+		Etcd:  "takes it back to term 0, and takes its vote back",
+		Ours:  "is taken for one of the candidate's term",
+		Why:   "Terms only rise, and a vote is a promise (Figure 2).",
+		Shown: "TestTermNeverFalls",
+	},
+	{
+		Name:  "a MsgApp whose entries do not follow its index one by one",
+		Etcd:  "panics, or leaves a gap in the log over which the storage panics",
+		Ours:  "is ignored",
+		Why:   "No message of a peer may stop a node.",
+		Shown: "TestEntriesWithAGapAreIgnored",
+	},
+	{
+		Name:  "Bootstrap, called again before what it began is stored",
+		Etcd:  "panics",
+		Ours:  "returns an error, as when it is stored",
+		Why:   "The method returns an error; this is what it is for.",
+		Shown: "TestSecondBootstrapIsAnError",
+	},
+	{
+		Name:  "reads that wait for the first commit of a term, which comes by a change of membership",
+		Etcd:  "wait on until the next commit",
+		Ours:  "are taken up at once",
+		Why:   "The reason for their waiting is gone, whatever has moved the commit index.",
+		Shown: "TestChangeReleasesReads",
+	},
+	{
 		Name:  "panics over what must not be, such as a commit index beyond the log",
 		Etcd:  "are mostly left to the logger's Panicf: with one that does not panic the node goes on",
 		Ours:  "do not pass through the logger, which has Panic and Panicf for its own users",
@@ -133,7 +172,7 @@ var Differences = []Difference{
 		Shown: "TestStorageThatGivesNothingIsNoticed",
 	},
 	{
-		Name:  "encodings that protobuf itself calls malformed: a varint above 64 bits, a field number above 2^29-1",
+		Name:  "encodings that protobuf itself calls malformed: a varint above 64 bits, a field number above 2^29-1; and messages nested 1000 deep",
 		Etcd:  "are accepted here and there, cut to fit",
 		Ours:  "are refused",
 		Why:   "No encoder writes them; bytes that were damaged should not pass.",

@@ -138,22 +138,29 @@ func TestDroppedChangeLeavesNoTrace(t *testing.T) {
 
 // A transfer that comes with a term, from a node that passed it on.
 func TestTransferIsPassedOnTwice(t *testing.T) {
-	step := func(eng engine) (passedOn bool, panicked any) {
+	step := func(eng engine, passed pb.Message) (passedOn bool, panicked any) {
 		c := newCluster(t, plainPlan(3), eng)
 		c.elect(1)
 		m := c.member(2)
 		defer func() { panicked = recover() }()
-		must(m.node.Step(pb.Message{Type: pb.MsgTransferLeader, From: 3, To: 2, Term: 2}))
+		must(m.node.Step(passed))
 		for _, msg := range m.node.Ready().Messages {
-			passedOn = passedOn || msg.Type == pb.MsgTransferLeader && msg.To == 1 && msg.From == 3
+			passedOn = passedOn || msg.Type == passed.Type && msg.To == 1
 		}
 		return passedOn, nil
 	}
-	if _, panicked := step(etcd{}); panicked == nil {
-		t.Error("etcd's did not panic: what we differ from is gone")
-	}
-	if passedOn, panicked := step(ours{}); !passedOn || panicked != nil {
-		t.Errorf("ours passed it on: %t, panic: %v", passedOn, panicked)
+	entries := []pb.Entry{{Data: []byte("x")}}
+	for _, passed := range []pb.Message{
+		{Type: pb.MsgTransferLeader, From: 3, To: 2, Term: 2},
+		{Type: pb.MsgProp, From: 3, To: 2, Term: 2, Entries: entries},
+		{Type: pb.MsgReadIndex, From: 3, To: 2, Term: 2, Entries: entries},
+	} {
+		if _, panicked := step(etcd{}, passed); panicked == nil {
+			t.Errorf("%v: etcd's did not panic: what we differ from is gone", passed.Type)
+		}
+		if passedOn, panicked := step(ours{}, passed); !passedOn || panicked != nil {
+			t.Errorf("%v: ours passed it on: %t, panic: %v", passed.Type, passedOn, panicked)
+		}
 	}
 }
 
@@ -380,4 +387,69 @@ func TestPanicsNeedNoLogger(t *testing.T) {
 		}
 	}()
 	must(our.Step(beyond))
+}
+
+// A candidate of term 3 hears from somebody who leads no term.
+func TestTermNeverFalls(t *testing.T) {
+	for _, typ := range []pb.MessageType{pb.MsgHeartbeat, pb.MsgApp, pb.MsgSnap} {
+		hear := func(eng engine) status {
+			c := newCluster(t, plainPlan(3), eng)
+			m := c.member(1)
+			must(m.node.Campaign())
+			c.pump(m)
+			must(m.node.Step(pb.Message{Type: typ, From: 2, To: 1, Snapshot: &pb.Snapshot{}}))
+			return m.node.status()
+		}
+		if st := hear(etcd{}); st.term != 0 || st.vote != raft.None {
+			t.Errorf("%v: etcd's is in term %d with vote %d: what we differ from is gone", typ, st.term, st.vote)
+		}
+		if st := hear(ours{}); st.term != 2 || st.vote != 1 || st.role != raft.StateFollower.String() {
+			t.Errorf("%v: ours is %s in term %d with vote %d", typ, st.role, st.term, st.vote)
+		}
+	}
+}
+
+// A follower's log ends at entry 1, which is committed.
+func TestEntriesWithAGapAreIgnored(t *testing.T) {
+	take := func(eng engine, indexes ...uint64) (entries []pb.Entry, panicked any) {
+		c := newCluster(t, plainPlan(3), eng)
+		m := c.member(1)
+		defer func() { panicked = recover() }()
+		app := pb.Message{Type: pb.MsgApp, From: 2, To: 1, Term: 2, Index: 1, LogTerm: 1}
+		for _, i := range indexes {
+			app.Entries = append(app.Entries, pb.Entry{Term: 2, Index: i})
+		}
+		must(m.node.Step(app))
+		entries = m.node.Ready().Entries
+		must(m.store.Append(entries))
+		return entries, nil
+	}
+	for _, indexes := range [][]uint64{{1}, {3, 4}} {
+		if _, panicked := take(etcd{}, indexes...); panicked == nil {
+			t.Errorf("%v: etcd's did not panic: what we differ from is gone", indexes)
+		}
+	}
+	for _, indexes := range [][]uint64{{1}, {3}, {3, 4}, {2, 4}} {
+		if entries, panicked := take(ours{}, indexes...); len(entries) > 0 || panicked != nil {
+			t.Errorf("%v: ours took %v, panic: %v", indexes, entries, panicked)
+		}
+	}
+}
+
+// A group is begun, and begun again with somebody else in it.
+func TestSecondBootstrapIsAnError(t *testing.T) {
+	again := func(eng engine) (panicked any, err error) {
+		p := plainPlan(2)
+		p.bootstrap = true
+		w := newWorld(p, func(uint64) engine { return eng })
+		w.start()
+		defer func() { panicked = recover() }()
+		return nil, w.members[0].node.Bootstrap([]raft.Peer{{ID: 1}, {ID: 3}})
+	}
+	if panicked, _ := again(etcd{}); panicked == nil {
+		t.Error("etcd's did not panic: what we differ from is gone")
+	}
+	if panicked, err := again(ours{}); err == nil || panicked != nil {
+		t.Errorf("ours: %v, panic %v", err, panicked)
+	}
 }

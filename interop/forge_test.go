@@ -25,8 +25,8 @@ func (w *world) forge(m *member, o op) pb.Message {
 		w.distort(&msg, rnd)
 		if msg.Type == pb.MsgProp {
 			msg.Term = 0
-		} else if msg.Type == pb.MsgApp {
-			msg.Term = max(msg.Term, 1) // entries have terms
+		} else if ofLeader(msg.Type) {
+			msg.Term = max(msg.Term, 1) // without one is one of the Differences
 		}
 		return msg
 	}
@@ -63,15 +63,22 @@ func (w *world) forge(m *member, o op) pb.Message {
 			msg.From = raft.LocalAppendThread - rnd.Uint64N(2)
 		}
 	}
+	if ofLeader(msg.Type) {
+		msg.Term = max(msg.Term, 1)
+	}
 	w.forgeContent(&msg, rnd, near)
 	return msg
+}
+
+// ofLeader reports whether messages of this type come from leaders only.
+func ofLeader(t pb.MessageType) bool {
+	return t == pb.MsgApp || t == pb.MsgHeartbeat || t == pb.MsgSnap
 }
 
 // forgeContent fills in what the type of a made-up message asks for.
 func (w *world) forgeContent(msg *pb.Message, rnd *rand.Rand, near func(uint64) uint64) {
 	switch msg.Type {
 	case pb.MsgApp:
-		msg.Term = max(msg.Term, 1) // entries have terms
 		for i := range rnd.Uint64N(4) {
 			msg.Entries = append(msg.Entries, pb.Entry{Term: msg.Term, Index: msg.Index + 1 + i, Data: []byte("forged")})
 		}

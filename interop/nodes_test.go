@@ -113,6 +113,34 @@ func TestNodeGathers(t *testing.T) {
 	}
 }
 
+// A follower gets three proposals while a Ready is at the disk.
+func TestNodeGathersForwards(t *testing.T) {
+	forwards := func(start func() loop) (entries []int) {
+		synctest.Test(t, func(t *testing.T) {
+			n := start()
+			defer n.stop()
+			must(n.step(pb.Message{Type: pb.MsgHeartbeat, From: 2, To: 1, Term: 2}))
+			n.ready()
+			for _, data := range []string{"a", "b", "c"} {
+				must(n.propose(data))
+			}
+			n.advance()
+			for _, m := range n.ready() {
+				if m.Type == pb.MsgProp {
+					entries = append(entries, len(m.Entries))
+				}
+			}
+		})
+		return entries
+	}
+	if got := forwards(theirLoop); !slices.Equal(got, []int{1, 1, 1}) {
+		t.Errorf("etcd's forwarded %v entries: what we differ from is gone", got)
+	}
+	if got := forwards(ourLoop); !slices.Equal(got, []int{3}) {
+		t.Errorf("ours forwarded %v entries", got)
+	}
+}
+
 // A peer's proposal of nothing, to a leader. etcd's Node would take the test down with
 // it, so its RawNode stands in.
 func TestNodeIgnoresAProposalOfNothing(t *testing.T) {

@@ -157,3 +157,30 @@ func TestRemovedLeaderAsksTheSingleVoter(t *testing.T) {
 		t.Errorf("ours answered %d times at once, %d times when it was confirmed", alone, confirmed)
 	}
 }
+
+// A leader of two has its first entry on its own disk only, and a read that waits for it.
+// Then the other voter is removed.
+func TestChangeReleasesReads(t *testing.T) {
+	answers := func(eng engine) int {
+		c := newCluster(t, plainPlan(2), eng)
+		m := c.member(1)
+		must(m.node.Campaign())
+		c.pump(m)
+		must(m.node.Step(pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 2}))
+		c.pump(m)
+		m.node.ReadIndex([]byte("r"))
+		c.pump(m)
+		if n := len(m.reads); n > 0 || m.node.status().role != raft.StateLeader.String() {
+			t.Fatalf("%s is %s and has answered %d times", eng.name(), m.node.status().role, n)
+		}
+		m.node.ApplyConfChange(pb.ConfChange{Type: pb.ConfChangeRemoveNode, NodeID: 2})
+		c.pump(m)
+		return len(m.reads)
+	}
+	if n := answers(etcd{}); n != 0 {
+		t.Errorf("etcd's answered %d times: what we differ from is gone", n)
+	}
+	if n := answers(ours{}); n != 1 {
+		t.Errorf("ours answered %d times", n)
+	}
+}
