@@ -11,34 +11,84 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// clientListener accepts connections of clients.
-type clientListener struct{ net.Listener }
+// clientListener accepts connections of clients, as many at a time as there is room for.
+// Who comes then waits to be accepted.
+type clientListener struct {
+	net.Listener
+	logger *slog.Logger
+	open   chan struct{} // holds a token for each connection
+	ended  chan struct{}
+	end    func() // closes ended
+}
 
-func (l clientListener) Accept() (net.Conn, error) {
+func newClientListener(l net.Listener, limit int, logger *slog.Logger) *clientListener {
+	ended := make(chan struct{})
+	return &clientListener{
+		Listener: l, logger: logger, open: make(chan struct{}, limit),
+		ended: ended, end: sync.OnceFunc(func() { close(ended) }),
+	}
+}
+
+// maxClients is three quarters of the files that this process may have open. The log,
+// the snapshots and the peers need the rest: without, the node could not go on.
+func maxClients() (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("ask how many files may be open: %w", err)
+	}
+	return int(min(limit.Cur, 1<<20) / 4 * 3), nil
+}
+
+func (l *clientListener) Accept() (net.Conn, error) {
+	select {
+	case l.open <- struct{}{}:
+	default:
+		l.logger.Warn("there is no room for more clients", "connections", cap(l.open))
+		select {
+		case l.open <- struct{}{}:
+		case <-l.ended:
+			return nil, net.ErrClosed
+		}
+	}
 	conn, err := l.Listener.Accept()
 	if err != nil {
+		<-l.open
 		return nil, err
 	}
-	return newClientConn(conn), nil
+	return newClientConn(conn, sync.OnceFunc(func() { <-l.open })), nil
+}
+
+func (l *clientListener) Close() error {
+	l.end()
+	return l.Listener.Close()
 }
 
 // clientConn is a connection of a client.
 type clientConn struct {
 	net.Conn
+	closed           func()
 	reading, writing movingDeadline
 	declined         bool // the last read was for one byte, and was declined
 }
 
-func newClientConn(conn net.Conn) *clientConn {
-	c := &clientConn{Conn: conn}
+func newClientConn(conn net.Conn, closed func()) *clientConn {
+	c := &clientConn{Conn: conn, closed: closed}
 	c.reading.set, c.writing.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	return c
+}
+
+func (c *clientConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
 }
 
 // Read reads, but for one byte only who asks a second time: net/http takes it that

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +89,7 @@ func TestNobodyListensForTheNextByte(t *testing.T) {
 			time.Sleep(time.Second)
 			fmt.Fprintf(w, "%s %s %d", req.Method, body, len(req.Header.Get("X")))
 		})
-		s := serve(clientListener{oneByteReads{listener, count}}, echo, sendTimeout, nil, slog.New(slog.DiscardHandler))
+		s := serve(newClientListener(oneByteReads{listener, count}, 100, slog.New(slog.DiscardHandler)), echo, sendTimeout, nil, slog.New(slog.DiscardHandler))
 		conn := listener.dial()
 		answers := bufio.NewReader(conn)
 		for _, c := range []struct{ request, want string }{
@@ -137,7 +138,7 @@ func TestSlowClientIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := make(pipes)
 		handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-		s := serve(clientListener{listener}, handler, sendTimeout, nil, slog.New(slog.DiscardHandler))
+		s := serve(newClientListener(listener, 100, slog.New(slog.DiscardHandler)), handler, sendTimeout, nil, slog.New(slog.DiscardHandler))
 		for _, c := range []struct {
 			sends string
 			given time.Duration
@@ -167,7 +168,7 @@ func TestClientLeavesAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{node: &raftNode{events: newEventHub()}, ending: make(chan struct{})}
 		listener := make(pipes)
-		s := serve(clientListener{listener}, http.HandlerFunc(a.events), sendTimeout, nil, slog.New(slog.DiscardHandler))
+		s := serve(newClientListener(listener, 100, slog.New(slog.DiscardHandler)), http.HandlerFunc(a.events), sendTimeout, nil, slog.New(slog.DiscardHandler))
 		conn := listener.dial()
 		go io.WriteString(conn, "GET /-/events HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
@@ -241,7 +242,7 @@ func TestMovingDeadlines(t *testing.T) {
 	timeouts := 0
 	for seed := range uint64(scripts) {
 		plain := run(seed, func(c net.Conn) net.Conn { return c })
-		moving := run(seed, func(c net.Conn) net.Conn { return newClientConn(c) })
+		moving := run(seed, func(c net.Conn) net.Conn { return newClientConn(c, func() {}) })
 		if fmt.Sprint(plain) != fmt.Sprint(moving) {
 			t.Fatalf("seed %d: deadlines pass at\n%v, want\n%v", seed, moving, plain)
 		}
@@ -256,7 +257,7 @@ func TestMovingDeadlines(t *testing.T) {
 func TestWriteGoesOnWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		conn := newClientConn(here)
+		conn := newClientConn(here, func() {})
 		for _, until := range []time.Duration{time.Second, time.Hour} {
 			if err := conn.SetWriteDeadline(time.Now().Add(until)); err != nil {
 				t.Fatal(err)
@@ -276,6 +277,59 @@ func TestWriteGoesOnWhereItWas(t *testing.T) {
 		rest, err := io.ReadAll(there)
 		if err != nil || string(got)+string(rest) != "abcd" {
 			t.Errorf("came as %q and %q: %v", got, rest, err)
+		}
+	})
+}
+
+// There is room for some clients: who comes then is accepted when another has gone. A
+// server that stops does not wait for that.
+func TestRoomForClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room, err := maxClients()
+		if err != nil || room < 10 {
+			t.Errorf("room for %d clients, %v", room, err)
+		}
+		listener := make(pipes)
+		var log bytes.Buffer
+		l := newClientListener(listener, 2, slog.New(slog.NewTextHandler(&log, nil)))
+		accepted := make(chan net.Conn)
+		ended := make(chan error)
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					ended <- err
+					return
+				}
+				accepted <- conn
+			}
+		}()
+		go func() {
+			for range 3 {
+				listener.dial()
+			}
+		}()
+		first := <-accepted
+		<-accepted
+		synctest.Wait()
+		select {
+		case <-accepted:
+			t.Error("a third was accepted")
+		default:
+		}
+		if err := errors.Join(first.Close(), first.Close()); err != nil { // twice, and counts once
+			t.Error(err)
+		}
+		<-accepted
+		synctest.Wait()
+		if n := strings.Count(log.String(), "no room for more clients"); n != 2 {
+			t.Errorf("said %d times: %s", n, log.String())
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept ends with %v", err)
 		}
 	})
 }

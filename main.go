@@ -90,6 +90,10 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 	if err != nil {
 		return err
 	}
+	room, err := maxClients()
+	if err != nil {
+		return errors.Join(err, peers.Close())
+	}
 	clients, err := listen(cfg.clientAddr(), "clients", "--host and --port")
 	if err != nil {
 		return errors.Join(err, peers.Close())
@@ -109,7 +113,7 @@ func runIn(ctx context.Context, cfg config, dir *dataDir, tlsServer, tlsClient *
 		deadlines: deadlines{within: requests}, ending: make(chan struct{}),
 	}
 	peerServer := serve(peers, a.peerHandler(), sendTimeout, tlsServer, logger) // streams extend that
-	clientServer := serve(clientListener{clients}, a.handler(), sendTimeout, nil, logger)
+	clientServer := serve(newClientListener(clients, room, logger), a.handler(), sendTimeout, nil, logger)
 	logger.Info("serving", "node", cfg.id, "api", "http://"+cfg.clientAddr(), "peers", cfg.ownURL(), "data", cfg.dataDir, "cluster", dir.Cluster)
 
 	select {
@@ -214,7 +218,8 @@ func settleIdentity(ctx context.Context, cfg *config, dir *dataDir, tlsClient *t
 // its votes among them: then it must not come back as if nothing had happened.
 func foundCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
 	cluster := hexID(clusterID(cfg.cluster))
-	for _, st := range askPeers(ctx, cfg, tlsClient) {
+	answers, _ := askPeers(ctx, cfg, tlsClient) // who does not answer may not have been started
+	for _, st := range answers {
 		if st.Cluster != cluster {
 			return fmt.Errorf("member %d runs already, in cluster %s, and not in %s that --cluster would found: "+
 				"to join a running cluster, add this member there and start it with --join; for a new one, choose other ports", st.ID, st.Cluster, cluster)
@@ -229,12 +234,12 @@ func foundCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls
 // mayComeWith says what stands against a new directory for this member, by what
 // another member knows of it.
 func mayComeWith(st *peerStatus, cfg *config, dir *dataDir) error {
+	if slices.Contains(st.Removed, cfg.id) {
+		return errRemoved
+	}
 	if known, met := st.Incarnations[cfg.id]; met {
 		return fmt.Errorf("member %d knows member %d as incarnation %s, but %s is empty: its data was lost; %s",
 			st.ID, cfg.id, known, dir.path, wipedRecipe(cfg.id))
-	}
-	if slices.Contains(st.Removed, cfg.id) {
-		return errRemoved
 	}
 	return nil
 }
@@ -242,9 +247,9 @@ func mayComeWith(st *peerStatus, cfg *config, dir *dataDir) error {
 // joinCluster claims a new directory for a member that a running cluster has
 // added.
 func joinCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.Config) error {
-	answers := askPeers(ctx, cfg, tlsClient)
+	answers, err := askPeers(ctx, cfg, tlsClient)
 	if len(answers) == 0 {
-		return fmt.Errorf("--join: no other member in --cluster answers: start one first, or give the URL of one that runs")
+		return fmt.Errorf("--join: no other member in --cluster answers (%w): start one first, or give the URL of one that runs", err)
 	}
 	for _, st := range answers { // all of them before one counts: not all have met this member
 		if err := mayComeWith(&st, cfg, dir); err != nil {
@@ -261,35 +266,41 @@ func joinCluster(ctx context.Context, cfg *config, dir *dataDir, tlsClient *tls.
 	return fmt.Errorf("--join: the cluster has not added member %d: do that first, with curl -L 'http://CLIENT-URL/-/members/%d?learner' -XPOST -d %s", cfg.id, cfg.id, cfg.ownURL())
 }
 
-// askPeers asks the other members for their status; those that do not answer are
-// left out.
-func askPeers(ctx context.Context, cfg *config, tlsClient *tls.Config) []peerStatus {
+// askPeers asks the other members for their status. Those that do not answer are left
+// out; err says why one did not.
+func askPeers(ctx context.Context, cfg *config, tlsClient *tls.Config) (all []peerStatus, err error) {
 	client := rafthttp.NewClient(tlsClient, cfg.dial)
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	answers := make(chan *peerStatus)
+	type answer struct {
+		status peerStatus
+		err    error
+	}
+	answers := make(chan answer)
 	asked := 0
+	err = errors.New("it names none")
 	for _, m := range cfg.cluster {
 		if m.ID == cfg.id {
 			continue
 		}
 		asked++
 		go func() {
-			var st peerStatus
+			var a answer
 			body, err := rafthttp.FetchStatus(ctx, client, strings.TrimSuffix(m.URL, "/"))
-			if err != nil || json.Unmarshal(body, &st) != nil {
-				answers <- nil
-				return
+			if a.err = err; err == nil {
+				a.err = json.Unmarshal(body, &a.status)
 			}
-			answers <- &st
+			answers <- a
 		}()
 	}
-	var all []peerStatus
 	for range asked {
-		if st := <-answers; st != nil {
-			all = append(all, *st)
+		a := <-answers
+		if a.err != nil {
+			err = a.err
+			continue
 		}
+		all = append(all, a.status)
 	}
-	return all
+	return all, err
 }
