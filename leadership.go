@@ -73,7 +73,10 @@ func (n *raftNode) handOver(limit time.Duration) {
 // successor returns the voter that is furthest along of those that a leader hears
 // from, or None if these and the leader are no quorum.
 func successor(st raft.Status) uint64 {
-	target, match, active := raft.None, uint64(0), 1
+	target, match, active := raft.None, uint64(0), 0
+	if _, voter := st.Config.Voters[0][st.ID]; voter {
+		active++
+	}
 	for id, pr := range st.Progress {
 		if id == st.ID || pr.IsLearner || !pr.RecentActive {
 			continue
@@ -97,6 +100,17 @@ func (n *raftNode) transfer(ctx context.Context, id uint64) error {
 		return conflict("there is no member %d", id)
 	case m.Learner:
 		return conflict("member %d is a learner, and cannot lead", id)
+	}
+	follows := func(st raft.Status) bool {
+		pr := st.Progress[id]
+		return id == st.ID || pr.RecentActive && pr.State.String() == "StateReplicate"
+	}
+	st := n.statusWhen(ctx, func(st raft.Status) bool { return st.RaftState != raft.StateLeader || follows(st) })
+	switch {
+	case st.RaftState != raft.StateLeader:
+		return errLeaderChanging
+	case !follows(st): // no write would be taken until it is given up
+		return conflict("member %d is not heard from, or has to catch up first", id)
 	}
 	n.node.TransferLeadership(ctx, n.cfg.id, id)
 	ctx, cancel := context.WithTimeout(ctx, 2*electionTimeout)

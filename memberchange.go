@@ -123,7 +123,9 @@ func (n *raftNode) validateChange(ctx context.Context, cc *raftpb.ConfChange, st
 			if url == "" {
 				return badRequest("the body is the member's new peer URL")
 			}
-			return nil
+			if url == m.URL || m.Learner {
+				return nil
+			}
 		}
 	default:
 		switch promote := known && m.Learner && cc.Type == raftpb.ConfChangeAddNode; {
@@ -180,11 +182,16 @@ func keepsQuorum(cc *raftpb.ConfChange, st raft.Status, m member) error {
 	for id := range st.Config.Voters[0] {
 		voters[id] = heardFrom(id)
 	}
+	advice := ""
 	switch cc.Type {
 	case raftpb.ConfChangeAddNode:
 		voters[cc.NodeID] = m.Learner && heardFrom(cc.NodeID)
+		advice = "; a new member is best added as a learner, started, and then promoted"
 	case raftpb.ConfChangeRemoveNode:
 		delete(voters, cc.NodeID)
+	case raftpb.ConfChangeUpdateNode:
+		voters[cc.NodeID] = len(voters) == 1 // nobody else need find it; else not until it is there, if it ever is
+		advice = "; where they are so few, add a new member at that URL and remove this one"
 	}
 	active := 0
 	for _, heard := range voters {
@@ -196,8 +203,7 @@ func keepsQuorum(cc *raftpb.ConfChange, st raft.Status, m member) error {
 	case len(voters) == 0:
 		return conflict("member %d is the last voter", cc.NodeID)
 	case active <= len(voters)/2:
-		return conflict("only %d of the %d voters there would be are heard from, which is no majority; "+
-			"a new member is best added as a learner, started, and then promoted", active, len(voters))
+		return conflict("only %d of the %d voters there would be are heard from, which is no majority%s", active, len(voters), advice)
 	}
 	return nil
 }

@@ -243,6 +243,7 @@ func TestChangesThatWouldLoseTheQuorum(t *testing.T) {
 	c.change(204, "DELETE", 1, 8, "", "")
 	c.change(204, "DELETE", 1, 2, "", "") // the dead one
 	put(t, c.url(1, "/k"), "w", 20*time.Second)
+	refused("add a new member at that URL", "PUT", 1, "http://127.0.0.1:9") // nobody would be left
 	d := c.invite(1)
 	c.promote(0, d)
 	c.end(1) // two of three again
@@ -280,6 +281,7 @@ func TestRemovedLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
 	c := newTestCluster(t, 3)
 	put(t, c.url(0, "/k"), "v", 20*time.Second)
+	quickest := time.Hour
 	for lead := range 2 {
 		c.lead(lead)
 		other := 2
@@ -288,12 +290,17 @@ func TestRemovedLeaderIsReplaced(t *testing.T) {
 		put(t, c.url(other, "/k"), fmt.Sprint(lead), 20*time.Second)
 		if took := time.Since(began); took > 4*electionTimeout { // drawn from one to two, and so twice at most
 			t.Errorf("no leader for %v", took)
+		} else {
+			quickest = min(quickest, took)
 		}
 		c.removed(lead)
 		a := c.change(409, "POST", other, lead, "?learner", "http://127.0.0.1:"+c.peers[lead])
 		if !strings.Contains(a.body, "removed before") {
 			t.Errorf("its id was given again: %s", a.body)
 		}
+	}
+	if quickest > electionTimeout {
+		t.Errorf("no leader for %v at least: it was not handed over", quickest)
 	}
 }
 

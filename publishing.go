@@ -162,6 +162,9 @@ func (n *raftNode) applyConfChange(e *raftpb.Entry) (id uint64, err error) {
 		// ready in case it needs it.
 		n.snapshots.wanted = n.snapshots.wanted || cc.Type != raftpb.ConfChangeUpdateNode && e.Index > uint64(len(n.dir.Founders))
 		if m, ok := n.members.get(cc.NodeID); ok {
+			if m.ID == n.cfg.id && n.node != nil && cc.Type == raftpb.ConfChangeUpdateNode {
+				n.compareOwnURL(m.URL)
+			}
 			n.logger.Info("member", "node", n.cfg.id, "peer", m.ID, "url", m.URL, "learner", m.Learner, "index", e.Index)
 			n.transport.SetPeer(m.ID, m.URL)
 		}
@@ -177,6 +180,9 @@ var errRemoved = errors.New("this member was removed from the cluster; to bring 
 func (n *raftNode) leave() error {
 	if err := n.dir.change(func(id *identity) { id.Removed = true }); err != nil {
 		return err
+	}
+	if n.Leader() == n.cfg.id { // if it only fell silent, it would be missed for an election timeout
+		go n.handOver(2 * tickInterval)
 	}
 	time.AfterFunc(3*tickInterval, func() { n.fail(errRemoved) })
 	return nil

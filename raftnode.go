@@ -77,6 +77,7 @@ type raftNode struct {
 	changes   changeWaiters
 	snapshots snapshotter
 	greeted   bool
+	elsewhere string           // where the cluster was last known to look for this member
 	early     []raftpb.Message // the loop's own: messages that may go before the disk
 	late      []raftpb.Message
 	stop      context.CancelFunc

@@ -109,7 +109,21 @@ func (n *raftNode) compareFlags(rec *wal.Recovery) error {
 			n.dir.path, n.dir.Cluster, members, flag)
 	}
 	n.logger.Warn("the data directory wins over --cluster", "node", n.cfg.id, "stored", members, "flag", flag)
+	if own, is := stored.get(n.cfg.id); is {
+		n.compareOwnURL(own.URL)
+	}
 	return nil
+}
+
+// compareOwnURL warns when the cluster looks for this member where it is not: it listens
+// where --cluster says, since an address may be changed before or after the machine moves.
+func (n *raftNode) compareOwnURL(known string) {
+	own := n.cfg.ownURL()
+	said := known == n.elsewhere // the log is read twice: by compareFlags, and when it is applied
+	if n.elsewhere = known; known != own && !said {
+		n.logger.Warn("the cluster, as far as is known here, looks for this member elsewhere: start it with that URL in --cluster, or change it",
+			"node", n.cfg.id, "cluster", known, "own", own, "change", fmt.Sprintf("curl -L http://CLIENT-URL/-/members/%d -XPUT -d %s", n.cfg.id, own))
+	}
 }
 
 // haveCommon reports whether two lists have a member in common, at the same URL.

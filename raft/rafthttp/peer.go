@@ -7,6 +7,7 @@ package rafthttp
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -251,11 +252,21 @@ func (p *peer) noteFailure(err error) {
 
 // news returns what an error says, and whether that is worth a line after what was
 // told before. However a connection fails, it is the same news: the peer is not there.
-// What a peer says is news each time that it says something else.
+// What a peer says is news each time that it says something else, and so is what is wrong
+// with a certificate, which somebody has to mend.
 func news(err error, before string) (text string, is bool) {
 	var refused *refusedError
-	if errors.As(err, &refused) {
+	var certificate *tls.CertificateVerificationError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &refused):
 		text = refused.Error()
+		return text, text != before
+	case errors.As(err, &certificate):
+		text = certificate.Error()
+		return text, text != before
+	case errors.As(err, &alert):
+		text = "it refuses our certificate, or TLS: " + alert.Error()
 		return text, text != before
 	}
 	text = err.Error()

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -352,4 +353,34 @@ func FuzzStream(f *testing.F) {
 		}
 		t.Fatal("there are more messages than bytes")
 	})
+}
+
+// What is wrong with a certificate is said, whatever was wrong before; other failures of a
+// connection are the same news.
+func TestNewsOfCertificates(t *testing.T) {
+	refused := errors.New("dial tcp: connection refused")
+	certificate := fmt.Errorf("post: %w", &tls.CertificateVerificationError{Err: errors.New("x509: not for you")})
+	alert := fmt.Errorf("post: %w", tls.AlertError(42))
+	said := ""
+	for _, step := range []struct {
+		err  error
+		want string // "" for no news
+	}{
+		{refused, "refused"},
+		{refused, ""},
+		{certificate, "not for you"},
+		{certificate, ""},
+		{alert, "bad certificate"},
+		{alert, ""},
+		{refused, ""},
+		{certificate, "not for you"},
+	} {
+		text, is := news(step.err, said)
+		if is != (step.want != "") || !strings.Contains(text, step.want) {
+			t.Errorf("%v after %q: news %t, %s", step.err, said, is, text)
+		}
+		if is {
+			said = text
+		}
+	}
 }

@@ -99,6 +99,7 @@ const (
 	readTimeout   = 30 * time.Second // no word in this time: the sender is gone
 	stallTimeout  = 10 * time.Second // nor more of a snapshot
 	answerTimeout = 30 * time.Second // for the answer to a snapshot
+	lastWords     = 300 * time.Millisecond
 )
 
 // Transport connects a node to its peers.
@@ -210,12 +211,19 @@ func (t *Transport) meetStranger(id uint64, url string) {
 
 // RemovePeer forgets a peer. What waits for it still goes out: it may be what tells
 // a member that it was removed. If that is lost, it hears so when it begins its next
-// stream, which it does only when the one from before its removal has ended.
+// stream, which it does only when the one from before its removal has ended. That has
+// a moment yet: a leader that removes itself hands over by it.
 func (t *Transport) RemovePeer(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if in := t.inbound[id]; in != nil {
-		in.end()
+		time.AfterFunc(lastWords, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.inbound[id] == in {
+				in.end()
+			}
+		})
 	}
 	if p := t.peers[id]; p != nil {
 		p.finish()
