@@ -95,6 +95,9 @@ func openDataDir(fsys vfs.FS, path string) (*dataDir, error) {
 	if err := fsys.MkdirAll(path); err != nil {
 		return nil, fmt.Errorf("%w: choose another directory with --data-dir", err)
 	}
+	if err := (&dataDir{fs: fsys, path: path}).read(); err != nil { // or even a lock would be too much to leave there
+		return nil, err
+	}
 	lock, err := fsys.Lock(filepath.Join(path, "lock"))
 	for try := 0; errors.Is(err, vfs.ErrLocked) && try < 20; try++ { // its holder may be ending right now
 		time.Sleep(50 * time.Millisecond)
@@ -130,18 +133,22 @@ func (d *dataDir) read() error {
 	damaged := func(how error) error {
 		return fmt.Errorf("%s is damaged (%w): restore it from a copy, or remove this member from its cluster and add it under a new id", d.file(), how)
 	}
+	var head struct{ Format int } // first: all else may be another in another format
+	if err := json.Unmarshal(content, &head); err != nil {
+		return damaged(err)
+	}
+	if head.Format > dataFormat {
+		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, head.Format, dataFormat)
+	}
 	var file memberFile
 	if err := json.Unmarshal(content, &file); err != nil {
 		return damaged(err)
-	}
-	if file.Format < 1 || file.Format > dataFormat {
-		return fmt.Errorf("%s has format %d, this program knows format %d: it needs a newer version", d.path, file.Format, dataFormat)
 	}
 	sum, err := file.checksum()
 	if err != nil {
 		return err
 	}
-	if file.Format > 1 && file.Checksum != sum {
+	if withoutSum := file.Format == 1 && file.Checksum == ""; file.Checksum != sum && !withoutSum {
 		return damaged(errors.New("its checksum is wrong"))
 	}
 	if file.ID == 0 || file.Peers == nil { // or it would count as new, or as having met nobody

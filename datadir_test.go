@@ -80,6 +80,13 @@ func TestDamagedFiles(t *testing.T) {
 		{"a later format", member, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), `"format": 2`, `"format": 3`, 1))
 		}, []string{"has format 3, this program knows format 2", "needs a newer version"}},
+		{"something else, in a format without a checksum", member, func(b []byte) []byte {
+			return []byte(strings.NewReplacer(`"format": 2`, `"format": 1`, `"started": true`, `"started": false`).Replace(string(b)))
+		}, []string{member + " is damaged", elsewhere}},
+		{"no format", member, func([]byte) []byte { return []byte("null") }, []string{member + " is damaged", elsewhere}},
+		{"a later format of another kind", member, func([]byte) []byte {
+			return []byte(`{"format": 3, "cluster": ["a", "b"]}`)
+		}, []string{"has format 3", "needs a newer version"}},
 		{"the identity says something else", member, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), `"started": true`, `"started": false`, 1))
 		}, []string{member + " is damaged (its checksum is wrong)", elsewhere}},
@@ -127,7 +134,7 @@ func TestEveryMemberIsAskedAboutANewOne(t *testing.T) {
 	for _, join := range []bool{false, true} {
 		for what, knows := range map[string]peerStatus{
 			"its data was lost":                   {Incarnations: map[uint64]hexID{1: 77}},
-			"was removed from the cluster; to br": {Removed: []uint64{1}},
+			"was removed from the cluster; to br": {Removed: []uint64{1}, Incarnations: map[uint64]hexID{1: 77}},
 		} {
 			answered := make(chan struct{})
 			list := "1=http://127.0.0.1:1"
@@ -236,6 +243,16 @@ func TestStoredMembersWin(t *testing.T) {
 	check(stored, own+",2=http://127.0.0.1:9,7=http://127.0.0.1:7")
 	if lines := warnings(stored); len(lines) > 0 {
 		t.Errorf("of flags that are right again: %q", lines)
+	}
+	if a := do(t, "PUT", c.url(0, "/-/members/1"), "http://127.0.0.1:11"); a.status != 204 { // the only voter moves
+		t.Fatalf("a move: %v", a)
+	}
+	if lines := warnings(stored); len(lines) != 2 || !strings.Contains(lines[1], "looks for this member elsewhere") ||
+		!strings.Contains(lines[1], "cluster=http://127.0.0.1:11 own="+strings.TrimPrefix(own, "1=")) {
+		t.Errorf("of an address that it has moved from: %q", lines)
+	}
+	if a := do(t, "PUT", c.url(0, "/-/members/1"), strings.TrimPrefix(own, "1=")); a.status != 204 {
+		t.Fatalf("moving back: %v", a)
 	}
 	c.end(0)
 	ports := freePorts(t, 1)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -51,8 +52,14 @@ func (a *api) handler() http.Handler {
 	a.registerNode(r.PathPrefix("/-").Subrouter())
 	r.Path("/").HandlerFunc(a.timed(a.root))
 	keys := a.timed(a.key)
+	strangers := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if path := req.URL.EscapedPath(); path == "/" || strings.HasPrefix(path, "/-/") {
+			// Browsers send a POST for any page, without asking. They ask first for what keys take.
+			if err := strangers.Check(req); err != nil {
+				a.fail(w, &apiError{status: http.StatusForbidden, reason: err.Error()})
+				return
+			}
 			r.ServeHTTP(w, req)
 			return
 		}
@@ -180,8 +187,8 @@ func keyOf(req *http.Request) (string, error) {
 	case strings.HasPrefix(key, "-/"):
 		return "", badRequest("keys do not begin with -/")
 	}
-	for _, c := range []byte(key) {
-		if c < 0x20 || c == 0x7f {
+	for _, c := range key {
+		if c < 0x20 || c >= 0x7f && unicode.IsControl(c) {
 			return "", badRequest("a key has no control characters")
 		}
 	}
@@ -266,7 +273,11 @@ func (a *api) consult(ctx context.Context, w http.ResponseWriter, req *http.Requ
 		if err != nil {
 			return badRequest("the query cannot be read: %v", err)
 		}
-		stale = asked.Has("stale")
+		if stale = asked.Has("stale"); asked.Get("stale") != "" {
+			if stale, err = strconv.ParseBool(asked.Get("stale")); err != nil {
+				return badRequest("stale is true or false")
+			}
+		}
 	}
 	if !stale {
 		return a.reads.wait(ctx)

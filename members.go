@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -67,15 +68,15 @@ func memberCommands(req *http.Request, key string) string {
 
 // member changes one member. 204 means that the change is committed and in force
 // on the leader and here.
-func (a *api) member(ctx context.Context, w http.ResponseWriter, req *http.Request) {
+func (a *api) member(_ context.Context, w http.ResponseWriter, req *http.Request) {
 	id, err := strconv.ParseUint(mux.Vars(req)["id"], 10, 64)
 	if err != nil || !validID(id) {
 		a.fail(w, badRequest("a member's id is a positive integer up to %d, not %q", uint64(maxID), mux.Vars(req)["id"]))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 4096))
+	body, err := readSmall(w, req, 4096)
 	if err != nil {
-		a.fail(w, badRequest("read the peer URL: %v", err))
+		a.fail(w, err)
 		return
 	}
 	cc := raftpb.ConfChange{NodeID: id}
@@ -98,7 +99,7 @@ func (a *api) member(ctx context.Context, w http.ResponseWriter, req *http.Reque
 		}
 		cc.Context = []byte(url)
 	}
-	a.led(ctx, w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) }, func() bool {
+	a.led(w, req, body, func(ctx context.Context) error { return a.node.changeMember(ctx, cc) }, func() bool {
 		m, known := a.node.members.get(id)
 		switch cc.Type {
 		case raftpb.ConfChangeRemoveNode:
@@ -112,10 +113,10 @@ func (a *api) member(ctx context.Context, w http.ResponseWriter, req *http.Reque
 }
 
 // moveLeader hands leadership over. 204 means that the new leader is known.
-func (a *api) moveLeader(ctx context.Context, w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 64))
+func (a *api) moveLeader(_ context.Context, w http.ResponseWriter, req *http.Request) {
+	body, err := readSmall(w, req, 64)
 	if err != nil {
-		a.fail(w, badRequest("read the id: %v", err))
+		a.fail(w, err)
 		return
 	}
 	id, err := strconv.ParseUint(strings.TrimSpace(string(body)), 10, 64)
@@ -123,12 +124,13 @@ func (a *api) moveLeader(ctx context.Context, w http.ResponseWriter, req *http.R
 		a.fail(w, badRequest("the body is a member's id, a positive integer"))
 		return
 	}
-	a.led(ctx, w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) }, func() bool { return a.node.Leader() == id })
+	a.led(w, req, body, func(ctx context.Context) error { return a.node.transfer(ctx, id) }, func() bool { return a.node.Leader() == id })
 }
 
 // led does something if this node leads, or passes the request on to the leader and
 // waits until this node has seen the outcome, too.
-func (a *api) led(ctx context.Context, w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error, seen func() bool) {
+func (a *api) led(w http.ResponseWriter, req *http.Request, body []byte, do func(context.Context) error, seen func() bool) {
+	ctx := a.deadlines.from(time.Now()) // what a slow sender took is not the cluster's
 	lead := a.node.Leader()
 	switch {
 	case lead == raft.None:

@@ -90,6 +90,7 @@ func TestRefusals(t *testing.T) {
 		{method: "GET", path: "/-%2fk", status: 400, contains: "do not begin with -/"},
 		{method: "DELETE", path: "/%00", status: 400, contains: "control characters"},
 		{method: "PUT", path: "/a%7f", status: 400, contains: "control characters"},
+		{method: "PUT", path: "/a%c2%85", status: 400, contains: "control characters"},
 		{method: "PUT", path: "/a%ff", status: 400, contains: "UTF-8"},
 		{method: "GET", path: long, status: 414, contains: "at most 1024 bytes, this one 1025"},
 		{method: "PUT", path: long, status: 414, contains: "at most 1024 bytes, this one 1025"},
@@ -106,6 +107,8 @@ func TestRefusals(t *testing.T) {
 		{method: "GET", path: "/?prefix=%zz", status: 400, contains: `"%zz"`},
 		{method: "GET", path: "/?prefix=a;after=b", status: 400, contains: "semicolon"},
 		{method: "GET", path: "/k?stale&%", status: 400, contains: `"%"`},
+
+		{method: "GET", path: "/k?stale=perhaps", status: 400, contains: "stale is true or false"},
 
 		// Conditions.
 		{method: "PUT", path: "/k", header: []string{"If-Match", many}, status: 400, contains: "one number in quotes"},
@@ -147,7 +150,7 @@ func TestRefusals(t *testing.T) {
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:65536", status: 400, contains: "1 to 65535"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:1/path", status: 400, contains: "more than a host and a port"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:1\nhttp://127.0.0.1:2", status: 400, contains: `1\nhttp`},
-		{method: "POST", path: "/-/members/2", body: strings.Repeat("x", 5000), status: 400, contains: "too large"},
+		{method: "POST", path: "/-/members/2", body: strings.Repeat("x", 5000), status: 413, contains: "at most 4096 bytes"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:1", status: 409, contains: "no majority"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:" + c.peers[0], status: 409, contains: "the URL of member 1"},
 		{method: "POST", path: "/-/members/1", body: "http://127.0.0.1:1", status: 409, contains: "member 1 exists"},
@@ -217,5 +220,30 @@ func TestRefusalsWithoutALeader(t *testing.T) {
 	} {
 		r.status, r.contains = 503, "no leader is known"
 		r.check(t, c)
+	}
+}
+
+// Pages of other sites, in a browser on this machine, can send a POST. They change nothing.
+func TestOtherSitesChangeNothing(t *testing.T) {
+	t.Parallel()
+	c := oneNode(t)
+	put(t, c.url(0, "/k"), "v", 20*time.Second)
+	for name, value := range map[string]string{"Origin": "http://elsewhere.example", "Sec-Fetch-Site": "cross-site"} {
+		req, err := http.NewRequest("POST", c.url(0, "/-/members/67?learner"), strings.NewReader("http://127.0.0.1:9"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set(name, value)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 403 {
+			t.Errorf("with %s: %s", name, resp.Status)
+		}
+	}
+	if list := get(t, c.url(0, "/-/members")); strings.Contains(list, "67") {
+		t.Errorf("members: %s", list)
 	}
 }

@@ -2,7 +2,7 @@
 //
 // Nothing bounds how many clients there are, nor how long each takes to send what it
 // has announced. So the memory that they take is counted, and bounded.
-// Start at readValue.
+// Start at readValue. The small bodies of other requests are read here, too.
 
 package main
 
@@ -41,25 +41,35 @@ func giveBack(buffer *[]byte) {
 // readValue reads a request's body, up to the largest value, and appends it to value,
 // which is empty.
 func (a *api) readValue(w http.ResponseWriter, req *http.Request, value []byte) ([]byte, error) {
-	tooLarge := &apiError{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("a value has at most %d bytes", maxValueBytes)}
-	if req.ContentLength > maxValueBytes {
-		return value, tooLarge
-	}
-	body := req.Body
-	if req.ContentLength < 0 {
+	body, announced := req.Body, int(req.ContentLength)
+	switch {
+	case announced > maxValueBytes:
+		return value, whyUnread(&http.MaxBytesError{Limit: maxValueBytes})
+	case announced < 0:
 		body = http.MaxBytesReader(w, body, maxValueBytes)
 	}
-	value, err := a.readAll(body, value, int(req.ContentLength))
-	var limit *http.MaxBytesError
+	value, err := a.readAll(body, value, announced)
+	return value, whyUnread(err)
+}
+
+// readSmall reads a request's body of at most limit bytes.
+func readSmall(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
+	return body, whyUnread(err)
+}
+
+// whyUnread says what was wrong with a body that could not be read, if it could not.
+func whyUnread(err error) error {
+	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &limit):
-		return value, tooLarge
+	case err == nil || err == errBusy:
+		return err
+	case errors.As(err, &tooLarge):
+		return &apiError{status: http.StatusRequestEntityTooLarge, reason: fmt.Sprintf("the body has at most %d bytes here", tooLarge.Limit)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return value, &apiError{status: http.StatusRequestTimeout, reason: fmt.Sprintf("the value did not come within %v", sendTimeout)}
-	case err != nil && err != errBusy:
-		return value, badRequest("read the value: %v", err)
+		return &apiError{status: http.StatusRequestTimeout, reason: fmt.Sprintf("the body did not come within %v", sendTimeout)}
 	}
-	return value, err
+	return badRequest("read the body: %v", err)
 }
 
 // readAll reads as much as was announced, or to the end if announced is negative. The
