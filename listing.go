@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 	"strings"
 )
 
-// root lists keys, or for a browser, what there is to ask for.
+// root lists keys, or for a browser, shows the cluster as it is and what there is to ask for.
 func (a *api) root(ctx context.Context, w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -23,7 +24,7 @@ func (a *api) root(ctx context.Context, w http.ResponseWriter, req *http.Request
 	}
 	if req.URL.RawQuery == "" && strings.Contains(req.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if _, err := io.WriteString(w, endpointsPage); err != nil {
+		if _, err := io.WriteString(w, page); err != nil {
 			return // the browser has gone
 		}
 		return
@@ -95,19 +96,5 @@ func (a *api) writeJSON(w http.ResponseWriter, v any) {
 	}
 }
 
-const endpointsPage = `<!doctype html>
-<title>raftexample</title>
-<h1>raftexample</h1>
-<p>A replicated key-value store. Any path is a key, with GET, HEAD, PUT and DELETE:</p>
-<pre>curl -L http://127.0.0.1:12380/my-key -XPUT -d foo
-curl -L http://127.0.0.1:12380/my-key</pre>
-<ul>
-<li><a href="/?prefix=">/?prefix=</a> lists keys; &amp;limit= and &amp;after= turn pages
-<li><a href="/-/status">/-/status</a> this node; <a href="/-/cluster">/-/cluster</a> all of them
-<li><a href="/-/members">/-/members</a> who belongs to the cluster; POST, PUT and DELETE /-/members/ID change that
-<li><a href="/-/leader">/-/leader</a> who leads; PUT hands leadership over
-<li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>
-<li><a href="/-/metrics">/-/metrics</a> for Prometheus
-<li><a href="/-/events">/-/events</a> what happens, as it happens
-</ul>
-`
+//go:embed page.html
+var page string

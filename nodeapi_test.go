@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,8 +195,10 @@ func TestMoveLeader(t *testing.T) {
 	}
 	c.end(2)
 	for _, ask := range []int{0, 1} {
-		move(ask, 3, 504)
-		put(t, c.url(ask, "/k"), "y", 20*time.Second) // the old leader goes on
+		move(ask, 3, 409) // it is not there: to wait for it would only hold up the writes
+		if a := do(t, "PUT", c.url(ask, "/k"), "y"); a.status != 204 {
+			t.Errorf("then a write through node %d: %d %s", ask+1, a.status, a.body)
+		}
 	}
 }
 
@@ -226,8 +230,8 @@ func TestStaleReadsSayHowFar(t *testing.T) {
 	}
 }
 
-// A browser at / gets a page whose links all lead somewhere, anybody else a list of
-// keys.
+// A browser at / gets a page whose links all lead somewhere, and which shows what this node
+// says of itself and does; anybody else a list of keys.
 func TestBrowsersGetTheEndpoints(t *testing.T) {
 	t.Parallel()
 	c := oneNode(t)
@@ -249,6 +253,32 @@ func TestBrowsersGetTheEndpoints(t *testing.T) {
 	}
 	if len(links) < 9 {
 		t.Errorf("only %d links", len(links))
+	}
+	put(t, c.url(0, "/k"), "v", 20*time.Second)
+	for _, field := range regexp.MustCompile(`(?:status|member)\.(\w+)`).FindAllStringSubmatch(page.body, -1) {
+		if field[1] != "error" && field[1] != "status" && !strings.Contains(get(t, c.url(0, "/-/cluster")), `"`+field[1]+`":`) {
+			t.Errorf("the page shows %s, which no member says of itself", field[0])
+		}
+	}
+	source, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`of \[(.*)\]\)`).FindStringSubmatch(page.body)
+	if kinds == nil || !strings.Contains(string(source), strings.ReplaceAll(kinds[1], `"`, "`")) {
+		t.Errorf("the page listens for %v, which is not what the README lists", kinds)
+	}
+	if script := regexp.MustCompile(`(?s)<script>(.*)</script>`).FindStringSubmatch(page.body); script == nil {
+		t.Error("nothing on the page is live")
+	} else if node, err := exec.LookPath("node"); err == nil {
+		check := exec.Command(node, "--check", "-")
+		check.Stdin = strings.NewReader(script[1])
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("the script: %v\n%s", err, out)
+		}
+	}
+	if err := do(t, "DELETE", c.url(0, "/k"), ""); err.status != 204 {
+		t.Error(err)
 	}
 	if got := do(t, "GET", c.url(0, "/"), "", "Accept", "*/*"); got.body != `{"keys":[]}`+"\n" {
 		t.Errorf("curl gets %q", got.body)

@@ -46,6 +46,7 @@ func onEtcd(t *testing.T) (binary string) {
 		}
 	}
 
+	writeFile(t, filepath.Join(dir, "page.html"), readFile(t, "../page.html"))
 	writeFile(t, filepath.Join(dir, "go.mod"), readFile(t, "../go.mod"))
 	writeFile(t, filepath.Join(dir, "go.sum"), readFile(t, "../go.sum")+readFile(t, "go.sum"))
 	for _, need := range []string{"go.etcd.io/raft/v3@v3.6.0", "github.com/gogo/protobuf@v1.3.2", "github.com/golang/protobuf@v1.5.4"} {
