@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -257,16 +258,16 @@ func (p *peer) noteFailure(err error) {
 func news(err error, before string) (text string, is bool) {
 	var refused *refusedError
 	var certificate *tls.CertificateVerificationError
-	var alert tls.AlertError
+	var remote *net.OpError
 	switch {
 	case errors.As(err, &refused):
 		text = refused.Error()
 		return text, text != before
 	case errors.As(err, &certificate):
-		text = certificate.Error()
+		text, _, _ = strings.Cut(certificate.Error(), ": current time") // of one that has expired: another each time
 		return text, text != before
-	case errors.As(err, &alert):
-		text = "it refuses our certificate, or TLS: " + alert.Error()
+	case errors.As(err, &remote) && remote.Op == "remote error": // by which it ends a handshake
+		text = "it refuses our certificate, or TLS: " + remote.Error()
 		return text, text != before
 	}
 	text = err.Error()

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -360,7 +362,10 @@ func FuzzStream(f *testing.F) {
 func TestNewsOfCertificates(t *testing.T) {
 	refused := errors.New("dial tcp: connection refused")
 	certificate := fmt.Errorf("post: %w", &tls.CertificateVerificationError{Err: errors.New("x509: not for you")})
-	alert := fmt.Errorf("post: %w", tls.AlertError(42))
+	expired := func(now string) error {
+		return &tls.CertificateVerificationError{Err: errors.New("x509: certificate has expired: current time " + now + " is after 2020")}
+	}
+	alert := refusedHandshake(t)
 	said := ""
 	for _, step := range []struct {
 		err  error
@@ -370,9 +375,11 @@ func TestNewsOfCertificates(t *testing.T) {
 		{refused, ""},
 		{certificate, "not for you"},
 		{certificate, ""},
-		{alert, "bad certificate"},
+		{alert, "refuses our certificate"},
 		{alert, ""},
 		{refused, ""},
+		{expired("10:00"), "expired"},
+		{expired("10:01"), ""},
 		{certificate, "not for you"},
 	} {
 		text, is := news(step.err, said)
@@ -383,4 +390,20 @@ func TestNewsOfCertificates(t *testing.T) {
 			said = text
 		}
 	}
+}
+
+// refusedHandshake is what a client without a certificate gets from a server that wants one.
+func refusedHandshake(t *testing.T) error {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	server.StartTLS()
+	defer server.Close()
+	resp, err := server.Client().Get(server.URL)
+	if err == nil {
+		resp.Body.Close()
+		t.Fatal("the server wants no certificate")
+	}
+	return err
 }
