@@ -49,10 +49,7 @@ func (n *node) run() {
 		case <-filled:
 			n.propose()
 		case m := <-n.recvc:
-			switch m.Type {
-			case pb.MsgApp, pb.MsgHeartbeat: // nothing changes, or there is a newer leader
-			case pb.MsgTimeoutNow: // the leader takes none any more; we may lead soon
-			default:
+			if m.Type != pb.MsgApp && m.Type != pb.MsgHeartbeat { // with those there still is a leader
 				n.forwardsFirst()
 			}
 			n.receive(m)
@@ -137,8 +134,7 @@ func (n *node) forwardsFirst() {
 	}
 }
 
-// sendForwards makes one message of what has gathered for the leader. Without one it is
-// lost, as it could be on the way; if we lead by now, it is appended.
+// sendForwards makes one message of what has gathered for the leader.
 func (n *node) sendForwards() {
 	if len(n.forwards) == 0 {
 		return
