@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/raftexample/raft/rafthttp"
 )
@@ -204,7 +205,7 @@ func parseCluster(list string) ([]member, error) {
 func parsePeerURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil:
+	case err != nil || !utf8.ValidString(s):
 		return "", fmt.Errorf("%q is not a URL: use http://HOST:PORT", s)
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Port() == "":
 		return "", fmt.Errorf("%q is not a peer URL: use http://HOST:PORT", s)

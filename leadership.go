@@ -60,7 +60,7 @@ func (n *raftNode) handOver(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	st := n.statusWhen(ctx, func(st raft.Status) bool {
-		return st.RaftState != raft.StateLeader || len(st.Config.Voters[0]) == 1 || successor(st) != raft.None
+		return st.RaftState != raft.StateLeader || alone(st) || successor(st) != raft.None
 	})
 	target := successor(st)
 	if st.RaftState != raft.StateLeader || target == raft.None {
@@ -68,6 +68,12 @@ func (n *raftNode) handOver(limit time.Duration) {
 	}
 	n.node.TransferLeadership(ctx, st.ID, target)
 	waitUntil(ctx, func() bool { return n.Leader() != st.ID && n.Leader() != raft.None })
+}
+
+// alone reports whether a leader is the only voter.
+func alone(st raft.Status) bool {
+	_, voter := st.Config.Voters[0][st.ID]
+	return voter && len(st.Config.Voters[0]) == 1
 }
 
 // successor returns the voter that is furthest along of those that a leader hears

@@ -62,6 +62,9 @@ func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
 		if err := n.tidyUp(rd.Snapshot.Metadata); err != nil {
 			return nil, err
 		}
+		if own, is := n.members.get(n.cfg.id); is {
+			n.compareOwnURL(own.URL)
+		}
 	}
 	if len(rd.CommittedEntries) == 0 {
 		return nil, nil
@@ -78,6 +81,9 @@ func (n *raftNode) publish(rd raft.Ready) (changed []uint64, err error) {
 		changed = append(changed, id)
 	}
 
+	if own, is := n.members.get(n.cfg.id); is && len(changed) > 0 { // after all of them: it may have moved to and fro
+		n.compareOwnURL(own.URL)
+	}
 	n.publishEntries(rd.CommittedEntries)
 	return changed, nil
 }
@@ -162,9 +168,6 @@ func (n *raftNode) applyConfChange(e *raftpb.Entry) (id uint64, err error) {
 		// ready in case it needs it.
 		n.snapshots.wanted = n.snapshots.wanted || cc.Type != raftpb.ConfChangeUpdateNode && e.Index > uint64(len(n.dir.Founders))
 		if m, ok := n.members.get(cc.NodeID); ok {
-			if m.ID == n.cfg.id && n.node != nil && cc.Type == raftpb.ConfChangeUpdateNode {
-				n.compareOwnURL(m.URL)
-			}
 			n.logger.Info("member", "node", n.cfg.id, "peer", m.ID, "url", m.URL, "learner", m.Learner, "index", e.Index)
 			n.transport.SetPeer(m.ID, m.URL)
 		}

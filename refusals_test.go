@@ -144,6 +144,7 @@ func TestRefusals(t *testing.T) {
 		{method: "POST", path: "/-/members/18446744073709551616", status: 400, contains: "positive integer"},
 		{method: "POST", path: "/-/members/2", status: 400, contains: "new member's peer URL"},
 		{method: "POST", path: "/-/members/2", body: "nonsense", status: 400, contains: "http://HOST:PORT"},
+		{method: "POST", path: "/-/members/2", body: "http://h\xff:1", status: 400, contains: "not a URL"},
 		{method: "POST", path: "/-/members/2", body: "ftp://127.0.0.1:1", status: 400, contains: "http://HOST:PORT"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1", status: 400, contains: "http://HOST:PORT"},
 		{method: "POST", path: "/-/members/2", body: "http://127.0.0.1:0", status: 400, contains: "1 to 65535"},
