@@ -115,6 +115,7 @@ func TestNobodyListensForTheNextByte(t *testing.T) {
 			t.Errorf("the second of two: %q", got)
 		}
 		request = "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 5000) + "\r\n\r\n"
+		before := count.Load()
 		for _, c := range []byte(request) {
 			if _, err := conn.Write([]byte{c}); err != nil {
 				t.Fatal(err)
@@ -123,7 +124,7 @@ func TestNobodyListensForTheNextByte(t *testing.T) {
 		if code, got := ask(t, conn, answers, ""); code != 200 || got != "GET  5000" {
 			t.Errorf("headers in small pieces: %d %q", code, got)
 		}
-		if count.Load() == 0 {
+		if count.Load() == before {
 			t.Error("the buffer never had room for one byte only: the test is none")
 		}
 		conn.Close()
@@ -163,7 +164,7 @@ func TestSlowClientIsGivenUp(t *testing.T) {
 	})
 }
 
-// A stream whose client has left ends with its next word.
+// A stream whose client has left ends with its next word, or on TCP the one after that.
 func TestClientLeavesAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{node: &raftNode{events: newEventHub()}, ending: make(chan struct{})}
@@ -185,7 +186,7 @@ func TestClientLeavesAStream(t *testing.T) {
 		if n := listeners(); n != 1 {
 			t.Errorf("%d listeners before the next word", n)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n := listeners(); n != 0 {
 			t.Errorf("%d listeners after the next word", n)
@@ -322,7 +323,7 @@ func TestRoomForClients(t *testing.T) {
 		}
 		<-accepted
 		synctest.Wait()
-		if n := strings.Count(log.String(), "no room for more clients"); n != 2 {
+		if n := strings.Count(log.String(), "no room for more clients"); n != 1 {
 			t.Errorf("said %d times: %s", n, log.String())
 		}
 		if err := l.Close(); err != nil {
