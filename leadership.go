@@ -111,7 +111,13 @@ func (n *raftNode) transfer(ctx context.Context, id uint64) error {
 		pr := st.Progress[id]
 		return id == st.ID || pr.RecentActive && pr.State.String() == "StateReplicate"
 	}
-	st := n.statusWhen(ctx, func(st raft.Status) bool { return st.RaftState != raft.StateLeader || follows(st) })
+	var st raft.Status
+	patience, cancel := context.WithTimeout(ctx, electionTimeout) // a leader that has only begun knows little of the others
+	defer cancel()
+	waitUntil(patience, func() bool {
+		st = n.node.Status()
+		return st.RaftState != raft.StateLeader || follows(st)
+	})
 	switch {
 	case st.RaftState != raft.StateLeader:
 		return errLeaderChanging
@@ -119,7 +125,7 @@ func (n *raftNode) transfer(ctx context.Context, id uint64) error {
 		return conflict("member %d is not heard from, or has to catch up first", id)
 	}
 	n.node.TransferLeadership(ctx, n.cfg.id, id)
-	ctx, cancel := context.WithTimeout(ctx, 2*electionTimeout)
+	ctx, cancel = context.WithTimeout(ctx, 2*electionTimeout)
 	defer cancel()
 	if waitUntil(ctx, func() bool { return n.Leader() == id }) {
 		return nil

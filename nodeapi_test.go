@@ -195,7 +195,10 @@ func TestMoveLeader(t *testing.T) {
 	}
 	c.end(2)
 	for _, ask := range []int{0, 1} {
-		move(ask, 3, 409) // it is not there: to wait for it would only hold up the writes
+		// It is not there, as is soon noticed: to wait for it would only hold up the writes.
+		waitFor(t, 20*time.Second, "a refusal", func() bool {
+			return do(t, "PUT", c.url(ask, "/-/leader"), "3").status == 409
+		})
 		if a := do(t, "PUT", c.url(ask, "/k"), "y"); a.status != 204 {
 			t.Errorf("then a write through node %d: %d %s", ask+1, a.status, a.body)
 		}
