@@ -184,8 +184,10 @@ func (n *raftNode) leave() error {
 	if err := n.dir.change(func(id *identity) { id.Removed = true }); err != nil {
 		return err
 	}
-	if n.Leader() == n.cfg.id { // if it only fell silent, it would be missed for an election timeout
-		go n.handOver(2 * tickInterval)
+	if n.Leader() == n.cfg.id {
+		// If it only fell silent, it would be missed for an election timeout. But nobody
+		// campaigns before he has applied the change, too.
+		time.AfterFunc(tickInterval, func() { n.handOver(tickInterval) })
 	}
 	time.AfterFunc(3*tickInterval, func() { n.fail(errRemoved) })
 	return nil
