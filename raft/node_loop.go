@@ -49,22 +49,16 @@ func (n *node) run() {
 		case <-filled:
 			n.propose()
 		case m := <-n.recvc:
-			if m.Type != pb.MsgApp && m.Type != pb.MsgHeartbeat { // with those there still is a leader
-				n.forwardsFirst()
-			}
 			n.receive(m)
 		case cc := <-n.confc:
-			n.forwardsFirst()
 			wasMember := r.self != nil
-			cs := r.applyConfChange(cc)
+			cs := n.applyConfChange(cc)
 			if wasMember && r.self == nil {
 				filled = nil // until the leader changes: it would all be dropped
 			}
 			n.confstatec <- cs
 		case <-n.tickc:
-			n.forwardsFirst()
-			n.rn.Tick()
-			n.overdue = true
+			n.tick()
 		case readyc <- rd:
 			n.rn.acceptReady(&rd)
 			readyc = nil
@@ -87,12 +81,26 @@ func (n *node) run() {
 // (any more) is nothing to trouble anyone with.
 func (n *node) receive(m pb.Message) {
 	r := n.rn.raft
+	if m.Type != pb.MsgApp && m.Type != pb.MsgHeartbeat { // with those there still is a leader
+		n.forwardsFirst()
+	}
 	if IsResponseMsg(m.Type) && !IsLocalMsgTarget(m.From) && r.trk.Progress[m.From] == nil {
 		return
 	}
 	if err := r.Step(m); err != nil {
 		r.logger.Debugf("node %x: %v from %x: %v", r.id, m.Type, m.From, err)
 	}
+}
+
+func (n *node) applyConfChange(cc pb.ConfChangeV2) pb.ConfState {
+	n.forwardsFirst()
+	return n.rn.raft.applyConfChange(cc)
+}
+
+func (n *node) tick() {
+	n.forwardsFirst()
+	n.rn.Tick()
+	n.overdue = true
 }
 
 // sendGathered turns what has gathered since the last Ready into messages:

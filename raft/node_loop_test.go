@@ -35,6 +35,18 @@ func offered(t *testing.T, n Node, s *MemoryStorage) (Ready, bool) {
 	}
 }
 
+// allOffered takes Readys until there is none.
+func allOffered(t *testing.T, n Node, s *MemoryStorage) (all []Ready) {
+	t.Helper()
+	for {
+		rd, ok := offered(t, n, s)
+		if !ok {
+			return all
+		}
+		all = append(all, rd)
+	}
+}
+
 func mustStepNode(t *testing.T, n Node, m pb.Message) {
 	t.Helper()
 	if err := n.Step(t.Context(), m); err != nil {
@@ -199,11 +211,7 @@ func TestForwardsOfANodeThatIsElected(t *testing.T) {
 		mustStepNode(t, n, pb.Message{Type: pb.MsgVoteResp, From: 2, To: 1, Term: 2})
 		mustPropose(t, n, "c")
 		var got []string
-		for {
-			rd, ok := offered(t, n, s)
-			if !ok {
-				break
-			}
+		for _, rd := range allOffered(t, n, s) {
 			for _, e := range rd.Entries {
 				got = append(got, string(e.Data))
 			}
@@ -396,11 +404,7 @@ func TestForwardsAreSmall(t *testing.T) {
 			mustPropose(t, n, "z")
 			n.Advance()
 			var sizes []int
-			for {
-				rd, ok := offered(t, n, s)
-				if !ok {
-					break
-				}
+			for _, rd := range allOffered(t, n, s) {
 				for _, m := range rd.Messages {
 					if (string(m.Context) == "context") != (string(m.Entries[0].Data) == "y") {
 						t.Errorf("%s: context %q with %q", name, m.Context, m.Entries[0].Data)
