@@ -107,7 +107,7 @@ func (n *raftNode) transfer(ctx context.Context, id uint64) error {
 	case m.Learner:
 		return conflict("member %d is a learner, and cannot lead", id)
 	}
-	follows := func(st raft.Status) bool {
+	follows := func(st raft.Status) bool { // the state by its name: the program imports no part of raft but raft itself
 		pr := st.Progress[id]
 		return id == st.ID || pr.RecentActive && pr.State.String() == "StateReplicate"
 	}
