@@ -44,6 +44,7 @@ var mutants = []mutant{
 	{"count a peer as active for ever", "clock.go", "p.pr.RecentActive = false", "p.pr.RecentActive = true"},
 	{"never give up a transfer", "clock.go", "\t\tr.abortTransfer() // diss. §3.10: it has had an election timeout\n", ""},
 	{"campaign with a snapshot to store", "election.go", " && !r.log.unstable.awaitsSnapshot()", ""},
+	{"let a message without a term take a term back", "candidate.go", "r.becomeFollower(r.Term, m.From)", "r.becomeFollower(m.Term, m.From)"},
 	{"take a half for a majority", "quorum/majority.go", "return acked[n-(n/2+1)]", "return acked[n/2]"},
 	{"win with half of the votes", "quorum/majority.go", "majority := len(c)/2 + 1", "majority := (len(c) + 1) / 2"},
 	{"leave a leader of an old term without an answer", "step.go", "if r.checkQuorum || r.preVote {", "if false {"},
@@ -63,6 +64,7 @@ var mutants = []mutant{
 	// Logs and replication.
 	{"compare the length of logs alone", "log.go", "return last.term > l.last.term || last.term == l.last.term && last.index >= l.last.index", "return last.index >= l.last.index"},
 	{"skip the consistency check", "log.go", "\tif !l.matches(s.prev) {\n", "\tif s.prev.index > l.last.index {\n"},
+	{"append what leaves a gap", "append.go", "if slice.hasGap() {", "if false {"},
 	{"commit beyond the last new entry", "append.go", "r.log.commitTo(min(m.Commit, slice.lastIndex()))", "r.log.commitTo(min(m.Commit, r.log.lastIndex()))"},
 	{"truncate on a late append", "log.go", "if id := idOf(&s.entries[i]); !l.matches(id) {", "if id := idOf(&s.entries[i]); true {"},
 	{"commit by heartbeat what the peer may lack", "replicate.go", "commit := min(p.pr.Match, r.log.committed)", "commit := r.log.committed"},
@@ -113,6 +115,9 @@ var mutants = []mutant{
 	{"give back encoded bytes for payload", "async.go", "r.release(payloadSize(entries))", "r.release(encodedSize(entries))"},
 	{"let no empty entry through a full allowance", "propose.go", "r.uncommittedSize > 0 && size > 0 &&", "r.uncommittedSize > 0 &&"},
 	{"append a change that cannot be read", "propose.go", "\tif err != nil {\n\t\treturn err.Error()\n\t}\n\tjoint", "\tif err != nil {\n\t\treturn \"\"\n\t}\n\tjoint"},
+	{"take an entry of the user's own type for a change", "propose.go", "if !changesMembership(&entries[i]) {", "if entries[i].Type == pb.EntryNormal {"},
+	{"wait to campaign for an entry of the user's own type", "membership.go", "found = found || changesMembership(&entries[i])", "found = found || entries[i].Type != pb.EntryNormal"},
+	{"begin a group twice", "bootstrap.go", "if last != 0 || rn.raft.log.lastIndex() != 0 {", "if last != 0 {"},
 
 	// Reads.
 	{"count a learner's word for a read", "read.go", "if _, ok := voters[id]; ok {", "if _, ok := voters[id]; ok || id != 0 {"},
@@ -169,7 +174,12 @@ var mutants = []mutant{
 	{"let answers send what gathers", "gather.go", "return !r.gathers || p.pr.Next < r.gathered.from", "return true"},
 	{"let answers wait for the round under way", "gather.go", " && !r.outbox.answersOthers(r.id)", ""},
 	{"take proposals when removed", "node_loop.go", "\t\t\t\tfilled = nil // until the leader changes: it would all be dropped\n", ""},
-	{"forward what came later first", "node_loop.go", "\tn.sendForwards() // they came first\n", ""},
+	{"let a message overtake what gathers for the leader", "node_loop.go", "m.Type != pb.MsgApp && m.Type != pb.MsgHeartbeat {", "m.Type == pb.MsgApp {"},
+	{"campaign before what gathers for the leader is sent", "node_loop.go", "\tn.forwardsFirst()\n\tn.rn.Tick()\n", "\tn.rn.Tick()\n"},
+	{"forward more than a message may hold", "node.go", "min(maxBatchBytes, r.maxMsgSize, r.maxUncommittedSize/8)", "min(maxBatchBytes, r.maxUncommittedSize/8)"},
+	{"forward more than a leader may take", "node.go", "min(maxBatchBytes, r.maxMsgSize, r.maxUncommittedSize/8)", "min(maxBatchBytes, r.maxMsgSize)"},
+	{"forward a context with other proposals", "node_loop.go", "\tif p.context != nil {", "\tif false {"},
+	{"keep proposals when stopped", "node.go", "\t\tn.inbox.withdraw(p) // a stopped node keeps nothing\n", ""},
 	{"keep the words of the threads from a Node", "node.go", "case IsLocalMsg(m.Type) && !IsLocalMsgTarget(m.From):", "case IsLocalMsg(m.Type):"},
 	{"stop over a proposal of nothing", "node.go", "case m.Type == pb.MsgProp && len(m.Entries) == 0: // a leader would stop over it", "case false:"},
 
@@ -250,11 +260,11 @@ func (m mutant) test(t *testing.T) {
 	// The tests beside it first: most mutants need no simulator, and few one that runs long.
 	var out []byte
 	for _, tests := range [][]string{
-		{"-skip=^TestGathering", "./" + filepath.Dir(m.file), "."},
-		{"./quorum", "./tracker", ".", "./rafttest"},
-		{"-run=^TestSeeds$", "./rafttest", "-args", "-seeds=20000"},
+		{"-timeout=20s", "-skip=^TestGathering", "./" + filepath.Dir(m.file), "."},
+		{"-timeout=60s", "./quorum", "./tracker", ".", "./rafttest"},
+		{"-timeout=120s", "-run=^TestSeeds$", "./rafttest", "-args", "-seeds=20000"},
 	} {
-		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-timeout=120s", "-overlay=" + list}, tests...)...)
+		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-overlay=" + list}, tests...)...)
 		cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
 		if out, err = cmd.CombinedOutput(); err != nil {
 			break

@@ -52,7 +52,7 @@ func (n *node) run() {
 			n.receive(m)
 		case cc := <-n.confc:
 			wasMember := r.self != nil
-			cs := n.applyConfChange(cc)
+			cs := r.applyConfChange(cc)
 			if wasMember && r.self == nil {
 				filled = nil // until the leader changes: it would all be dropped
 			}
@@ -90,11 +90,6 @@ func (n *node) receive(m pb.Message) {
 	if err := r.Step(m); err != nil {
 		r.logger.Debugf("node %x: %v from %x: %v", r.id, m.Type, m.From, err)
 	}
-}
-
-func (n *node) applyConfChange(cc pb.ConfChangeV2) pb.ConfState {
-	n.forwardsFirst()
-	return n.rn.raft.applyConfChange(cc)
 }
 
 func (n *node) tick() {
@@ -169,7 +164,6 @@ func (n *node) propose() {
 		n.answer(nil)
 		return
 	}
-	n.sendForwards() // they came first
 	for _, p := range n.batch {
 		n.entries = append(n.entries, p.entries...)
 	}
