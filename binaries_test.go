@@ -22,7 +22,7 @@ func atOnce() int {
 	processors := runtime.GOMAXPROCS(0)
 	info, ok := debug.ReadBuildInfo()
 	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return processors // the race detector keeps them busy
+		return 2 * processors // the race detector keeps them busier
 	}
 	return max(8, processors)
 }

@@ -9,7 +9,6 @@
 package crashfs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -85,32 +84,6 @@ func (r renaming) apply(names map[string]*node) {
 	}
 }
 
-// node is the content of a file, as it is read and as it is on disk.
-type node struct {
-	content []byte
-	synced  []byte
-	pending []write
-}
-
-// write is bytes at an offset; without bytes, it makes the size at least offset,
-// or, if it empties, the file empty.
-type write struct {
-	offset  int64
-	data    []byte
-	empties bool
-}
-
-func (w write) apply(content []byte) []byte {
-	if w.empties {
-		return nil
-	}
-	if end := int(w.offset) + len(w.data); end > len(content) {
-		content = append(content, make([]byte, end-len(content))...)
-	}
-	copy(content[w.offset:], w.data)
-	return content
-}
-
 // New returns an empty disk.
 func New() *FS {
 	root := &directory{durable: true, names: map[string]*node{}, synced: map[string]*node{}}
@@ -161,8 +134,8 @@ func (f *FS) Restart(seed uint64) *FS {
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			n := names[name]
 			if nodes[n] == nil {
-				content := n.afterCrash(r)
-				nodes[n] = &node{content: bytes.Clone(content), synced: content}
+				left := n.afterCrash(r)
+				nodes[n] = &node{content: left.clone(), synced: left}
 			}
 			copied.names[name], copied.synced[name] = nodes[n], nodes[n]
 		}
@@ -178,30 +151,6 @@ func (f *FS) survives(path string, r *rand.Rand, after *FS) bool {
 	}
 	after.dirs[path] = &directory{parent: d.parent, durable: true, names: map[string]*node{}, synced: map[string]*node{}}
 	return true
-}
-
-// afterCrash is what a crash leaves of a file: what was synced, and any part of
-// what was written since.
-func (n *node) afterCrash(r *rand.Rand) []byte {
-	const sector = 512
-	content := bytes.Clone(n.synced)
-	for _, w := range n.pending {
-		switch kept := r.IntN(5); {
-		case kept == 0: // nothing
-		case kept == 1 && len(w.data) > 0: // torn at some byte
-			content = write{offset: w.offset, data: w.data[:r.IntN(len(w.data))]}.apply(content)
-		case kept == 2 && len(w.data) > sector: // some sectors
-			for at := 0; at < len(w.data); at += sector {
-				if r.IntN(2) == 0 {
-					part := w.data[at:min(at+sector, len(w.data))]
-					content = write{offset: w.offset + int64(at), data: part}.apply(content)
-				}
-			}
-		default:
-			content = w.apply(content)
-		}
-	}
-	return content
 }
 
 // begin counts an operation and asks what becomes of it. If it returns nil, the

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"syscall"
@@ -241,4 +242,39 @@ func TestLock(t *testing.T) {
 		t.Errorf("a lock outlives its process: %v", err)
 	}
 	must(t, l.Close())
+}
+
+// Zeros are not kept as bytes, and yet are read, over what was written and beyond it.
+func TestZeros(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		f := New()
+		file := create(t, f, "/x", "")
+		var want []byte
+		grow := func(size int) { want = append(want, make([]byte, max(0, size-len(want)))...) }
+		for range 20 {
+			at := r.IntN(30_000)
+			if r.IntN(4) == 0 {
+				must(t, file.Preallocate(int64(at)))
+				grow(at)
+				continue
+			}
+			b := make([]byte, r.IntN(20_000))
+			for i := range b[:r.IntN(len(b)+1)] {
+				b[i] = byte(r.Uint32())
+			}
+			_, err := file.WriteAt(b, int64(at))
+			must(t, err)
+			grow(at + len(b))
+			copy(want[at:], b)
+		}
+		if got := read(t, f, "/x"); got != string(want) {
+			t.Fatalf("seed %d: %d bytes, want %d, differ", seed, len(got), len(want))
+		}
+		must(t, file.Sync())
+		must(t, f.SyncDir("/"))
+		if got := read(t, f.Restart(seed), "/x"); got != string(want) {
+			t.Fatalf("seed %d: after a crash %d bytes, want %d, differ", seed, len(got), len(want))
+		}
+	}
 }

@@ -1,18 +1,11 @@
-// Files of the disk.
+// Files that are open.
 
 package crashfs
 
 import (
-	"bytes"
 	"errors"
 	"io"
 )
-
-// write changes the content; it is on disk once synced.
-func (n *node) write(w write) {
-	n.content = w.apply(n.content)
-	n.pending = append(n.pending, w)
-}
 
 // file is an open file. It stays usable when its name is removed.
 type file struct {
@@ -27,10 +20,7 @@ func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	defer f.fs.mu.Unlock()
-	if offset >= int64(len(f.node.content)) {
-		return 0, io.EOF
-	}
-	n := copy(b, f.node.content[offset:])
+	n := f.node.content.read(b, offset)
 	if n < len(b) {
 		return n, io.EOF
 	}
@@ -51,7 +41,7 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 		}
 	}
 	defer f.fs.mu.Unlock()
-	f.node.write(write{offset: offset, data: bytes.Clone(b[:n])})
+	f.node.write(writeOf(b[:n], offset))
 	return n, err
 }
 
@@ -92,7 +82,7 @@ func (f *file) Size() (int64, error) {
 		return 0, err
 	}
 	defer f.fs.mu.Unlock()
-	return int64(len(f.node.content)), nil
+	return f.node.content.size, nil
 }
 
 // Close implements vfs.File. Closing syncs nothing.
