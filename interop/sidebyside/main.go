@@ -1,12 +1,12 @@
 // Command sidebyside does the same work with our library and with etcd's, turn by
 // turn in one process, and prints what each took.
 //
-//	go run ./sidebyside [-rounds 100] [-time 1ms] [-run substring]
+//	go run ./sidebyside [-rounds 21] [-time 20ms] [-run substring]
 //
-// A ratio below 1 means that ours takes less. Of the rounds, the quickest counts:
-// what disturbs a measurement only ever makes it slower. Many short rounds find quiet
-// moments even on a busy machine. A row that misses its limit is marked, and then the
-// command fails.
+// A ratio below 1 means that ours takes less. Each round measures both, one right after
+// the other, for long enough that the garbage collector's part is in it; of the rounds,
+// the medians are printed, and the median of their ratios. A row that misses its limit is
+// marked, and then the command fails.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,10 +47,15 @@ type cost struct {
 	bytes  float64
 }
 
+const (
+	defaultRounds = 21
+	defaultTime   = 20 * time.Millisecond
+)
+
 func main() {
 	testing.Init()
-	rounds := flag.Int("rounds", 100, "how often each row is measured")
-	duration := flag.Duration("time", time.Millisecond, "how long each measurement takes")
+	rounds := flag.Int("rounds", defaultRounds, "how often each row is measured")
+	duration := flag.Duration("time", defaultTime, "how long each measurement takes")
 	filter := flag.String("run", "", "only rows whose name contains this")
 	flag.Parse()
 	if err := flag.Set("test.benchtime", duration.String()); err != nil {
@@ -78,8 +84,8 @@ func compare(out io.Writer, rounds int, filter string) bool {
 		if !strings.Contains(row.Name, filter) {
 			continue
 		}
-		our, their := measure(rounds, row.Run, theirRows[i].Run)
-		timeRatio, allocRatio := our.nanos/their.nanos, ratio(our.allocs, their.allocs)
+		our, their, timeRatio := measure(rounds, row.Run, theirRows[i].Run)
+		allocRatio := ratio(our.allocs, their.allocs)
 		mark := ""
 		if l := limits[row.Kind]; timeRatio > l.time || allocRatio > l.allocs+rounding {
 			mark, kept = fmt.Sprintf("  over %.1f, %.1f", l.time, l.allocs), false
@@ -104,18 +110,33 @@ func ratio(our, their float64) float64 {
 	return max(our, 1.0/16) / max(their, 1.0/16)
 }
 
-// measure runs both in turns and returns the least of each.
-func measure(rounds int, ours, theirs func(*testing.B)) (our, their cost) {
-	our, their = cost{math.Inf(1), math.Inf(1), math.Inf(1)}, cost{math.Inf(1), math.Inf(1), math.Inf(1)}
+// measure runs both in turns and returns the medians, and that of the ratios of their
+// times.
+func measure(rounds int, ours, theirs func(*testing.B)) (our, their cost, timeRatio float64) {
+	var ourCosts, theirCosts []cost
+	var ratios []float64
 	for range rounds {
-		our.least(testing.Benchmark(ours))
-		their.least(testing.Benchmark(theirs))
+		o, t := costOf(testing.Benchmark(ours)), costOf(testing.Benchmark(theirs))
+		ourCosts, theirCosts = append(ourCosts, o), append(theirCosts, t)
+		ratios = append(ratios, o.nanos/t.nanos)
 	}
-	return our, their
+	return medians(ourCosts), medians(theirCosts), median(ratios)
 }
 
-func (c *cost) least(r testing.BenchmarkResult) {
-	c.nanos = min(c.nanos, float64(r.T.Nanoseconds())/float64(r.N))
-	c.allocs = min(c.allocs, float64(r.MemAllocs)/float64(r.N))
-	c.bytes = min(c.bytes, float64(r.MemBytes)/float64(r.N))
+func costOf(r testing.BenchmarkResult) cost {
+	n := float64(r.N)
+	return cost{nanos: float64(r.T.Nanoseconds()) / n, allocs: float64(r.MemAllocs) / n, bytes: float64(r.MemBytes) / n}
+}
+
+func medians(costs []cost) cost {
+	var nanos, allocs, bytes []float64
+	for _, c := range costs {
+		nanos, allocs, bytes = append(nanos, c.nanos), append(allocs, c.allocs), append(bytes, c.bytes)
+	}
+	return cost{nanos: median(nanos), allocs: median(allocs), bytes: median(bytes)}
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }

@@ -51,11 +51,11 @@ func TestOursKeepsTheLimits(t *testing.T) {
 	if os.Getenv("RAFT_LONG") == "" {
 		t.Skip("takes minutes and wants a quiet machine: set RAFT_LONG=1")
 	}
-	if err := flag.Set("test.benchtime", "1ms"); err != nil {
+	if err := flag.Set("test.benchtime", defaultTime.String()); err != nil {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	if !compare(&table, 100, "") {
+	if !compare(&table, defaultRounds, "") {
 		t.Errorf("over a limit:\n%s", &table)
 	}
 	t.Logf("\n%s", &table)
