@@ -38,7 +38,7 @@ func (l *raftLog) term(i uint64) (uint64, error) {
 	if term, ok := l.unstable.term(i); ok {
 		return term, nil
 	}
-	if i+1 < l.firstIndex() {
+	if l.unstable.replaces(i) {
 		return 0, ErrCompacted
 	}
 	term, err := l.storage.Term(i)
@@ -78,7 +78,7 @@ func (l *raftLog) slice(lo, hi, maxSize uint64) ([]pb.Entry, error) {
 		entries := limitSize(l.unstable.slice(lo, hi), maxSize)
 		return entries[:len(entries):len(entries)], nil
 	}
-	if lo < l.firstIndex() {
+	if l.unstable.replaces(lo) {
 		return nil, ErrCompacted
 	}
 

@@ -48,6 +48,11 @@ func (u *unstable) firstIndex() (uint64, bool) {
 	return u.snapshot.Metadata.Index + 1, true
 }
 
+// replaces reports whether the snapshot stands for entry i, which storage may still have.
+func (u *unstable) replaces(i uint64) bool {
+	return u.snapshot != nil && i <= u.snapshot.Metadata.Index
+}
+
 // term returns the term of entry i, if it is in the tail or is the snapshot's.
 func (u *unstable) term(i uint64) (uint64, bool) {
 	switch {
