@@ -38,7 +38,7 @@ func (l *raftLog) term(i uint64) (uint64, error) {
 	if term, ok := l.unstable.term(i); ok {
 		return term, nil
 	}
-	if l.unstable.replaces(i) {
+	if i+1 < l.firstIndex() { // a storage need not know what to say of it
 		return 0, ErrCompacted
 	}
 	term, err := l.storage.Term(i)

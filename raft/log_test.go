@@ -150,6 +150,16 @@ func TestStorageThatFailsPanics(t *testing.T) {
 	}
 }
 
+// A storage is not asked for the term of an entry that it need not know.
+func TestTermOfACompactedEntry(t *testing.T) {
+	s := &brokenStorage{MemoryStorage: storedFrom(t, entryID{term: 2, index: 3}, 4, 4)}
+	l := newLog(s, noLimit, silent)
+	s.term = errors.New("no such entry")
+	if _, err := l.term(2); !errors.Is(err, ErrCompacted) {
+		t.Errorf("%v", err)
+	}
+}
+
 // Entries that are to be applied must be there: who compacts them before has lost them.
 func TestAppliedEntriesMustBeThere(t *testing.T) {
 	s := &brokenStorage{MemoryStorage: storedFrom(t, entryID{}, 1, 1, 1)}

@@ -137,6 +137,7 @@ var mutants = []mutant{
 	{"take a snapshot that the log holds", "snapshot.go", "case r.log.matches(id):", "case false:"},
 	{"take a snapshot while a change is being applied", "snapshot.go", "case r.hasConfChange(r.log.applied+1, r.log.applying+1):", "case false:"},
 	{"take an old snapshot", "snapshot.go", "case id.index <= r.log.committed:", "case id.index == 0:"},
+	{"ask a storage for a term that it need not know", "log_read.go", "if i+1 < l.firstIndex() {", "if l.unstable.replaces(i) {"},
 	{"read from a storage that a snapshot has overtaken", "log_read.go", "\tif l.unstable.replaces(lo) {\n\t\treturn nil, ErrCompacted\n\t}\n", ""},
 	{"go back to what was applied before a snapshot", "membership.go", "max(index, r.log.applied)", "index"},
 	{"acknowledge more than a snapshot that was not taken", "snapshot.go", "\t\tcertain = r.log.committed\n", "\t\tcertain = r.log.lastIndex()\n"},
@@ -224,6 +225,23 @@ var (
 	suddenEnd  = regexp.MustCompile(`(?m)^(?:panic|fatal error): (.*)`)
 )
 
+// runTests runs tests of what the overlay makes of the source, until one fails: those beside
+// dir first, as most mutants need no simulator, and few one that runs long.
+func runTests(dir, overlay string) (out []byte, err error) {
+	for _, tests := range [][]string{
+		{"-timeout=20s", "-skip=^TestGathering", "./" + dir, "."},
+		{"-timeout=60s", "./quorum", "./tracker", ".", "./rafttest"},
+		{"-timeout=120s", "-run=^TestSeeds$", "./rafttest", "-args", "-seeds=20000"},
+	} {
+		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay}, tests...)...)
+		cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
+		if out, err = cmd.CombinedOutput(); err != nil {
+			break
+		}
+	}
+	return out, err
+}
+
 // source returns the path of the file to break, and its text.
 func (m mutant) source(t *testing.T) (path, text string) {
 	t.Helper()
@@ -257,19 +275,7 @@ func (m mutant) test(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The tests beside it first: most mutants need no simulator, and few one that runs long.
-	var out []byte
-	for _, tests := range [][]string{
-		{"-timeout=20s", "-skip=^TestGathering", "./" + filepath.Dir(m.file), "."},
-		{"-timeout=60s", "./quorum", "./tracker", ".", "./rafttest"},
-		{"-timeout=120s", "-run=^TestSeeds$", "./rafttest", "-args", "-seeds=20000"},
-	} {
-		cmd := exec.Command("go", append([]string{"test", "-vet=off", "-count=1", "-overlay=" + list}, tests...)...)
-		cmd.Env = append(os.Environ(), "RAFT_MUTANT=1", "RAFT_LONG=")
-		if out, err = cmd.CombinedOutput(); err != nil {
-			break
-		}
-	}
+	out, err := runTests(filepath.Dir(m.file), list)
 	if err == nil {
 		t.Fatal("no test noticed")
 	}

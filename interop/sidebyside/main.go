@@ -5,8 +5,8 @@
 //
 // A ratio below 1 means that ours takes less. Each round measures both, one right after
 // the other, for long enough that the garbage collector's part is in it; of the rounds,
-// the medians are printed, and the median of their ratios. A row that misses its limit is
-// marked, and then the command fails.
+// the medians are printed, and the median of their ratios. A row that misses its limit by
+// more than noise is marked, and then the command fails.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 
 //go:generate go run swap.go
 
-// limit is the most that ours may take, relative to etcd's.
+// limit is the most that ours may take, relative to etcd's, but for noise.
 type limit struct{ time, allocs float64 }
 
 // limits are those of each kind of row; overall are those of the geometric mean.
@@ -58,6 +58,10 @@ func main() {
 	duration := flag.Duration("time", defaultTime, "how long each measurement takes")
 	filter := flag.String("run", "", "only rows whose name contains this")
 	flag.Parse()
+	if *rounds < 1 {
+		fmt.Fprintln(os.Stderr, "-rounds: want 1 or more")
+		os.Exit(2)
+	}
 	if err := flag.Set("test.benchtime", duration.String()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -128,6 +132,9 @@ func measure(rounds int, ours, theirs func(*testing.B)) (our, their cost, timeRa
 }
 
 func costOf(r testing.BenchmarkResult) cost {
+	if r.N == 0 {
+		panic("a benchmark failed")
+	}
 	n := float64(r.N)
 	return cost{nanos: float64(r.T.Nanoseconds()) / n, allocs: float64(r.MemAllocs) / n, bytes: float64(r.MemBytes) / n}
 }

@@ -7,6 +7,7 @@
 package rafttest
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -111,6 +112,19 @@ type storage struct {
 func (st storage) InitialState() (pb.HardState, pb.ConfState, error) {
 	hard, _, err := st.MemoryStorage.InitialState()
 	return hard, st.conf, err
+}
+
+// Term panics where a storage need not know the answer.
+func (st storage) Term(i uint64) (uint64, error) {
+	first, err := st.FirstIndex()
+	if err != nil {
+		return 0, err
+	}
+	last, err := st.LastIndex()
+	if err == nil && (i+1 < first || i > last) {
+		panic(fmt.Sprintf("the term of entry %d was asked for, of [%d, %d]", i, first-1, last))
+	}
+	return st.MemoryStorage.Term(i)
 }
 
 func (st storage) Snapshot() (pb.Snapshot, error) {

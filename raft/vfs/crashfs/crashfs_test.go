@@ -244,37 +244,86 @@ func TestLock(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Zeros are not kept as bytes, and yet are read, over what was written and beyond it.
+// Zeros are not kept as bytes, and yet are read, over what was written and beyond it; and a
+// crash leaves of them what it leaves of other bytes.
 func TestZeros(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		f := New()
-		file := create(t, f, "/x", "")
-		var want []byte
-		grow := func(size int) { want = append(want, make([]byte, max(0, size-len(want)))...) }
+		n, plain := &node{}, &plainNode{}
 		for range 20 {
-			at := r.IntN(30_000)
+			at := int64(r.IntN(30_000))
 			if r.IntN(4) == 0 {
-				must(t, file.Preallocate(int64(at)))
-				grow(at)
+				n.write(write{offset: at})
+				plain.write(at, nil)
 				continue
 			}
 			b := make([]byte, r.IntN(20_000))
 			for i := range b[:r.IntN(len(b)+1)] {
 				b[i] = byte(r.Uint32())
 			}
-			_, err := file.WriteAt(b, int64(at))
-			must(t, err)
-			grow(at + len(b))
-			copy(want[at:], b)
+			n.write(writeOf(b, at))
+			plain.write(at, b)
+			if r.IntN(8) == 0 {
+				n.synced, n.pending = n.content.clone(), nil
+				plain.synced, plain.pending = bytes.Clone(plain.content), nil
+			}
+
+			from, got := r.IntN(len(plain.content)+1), make([]byte, r.IntN(10_000))
+			rand.NewChaCha8([32]byte{}).Read(got)
+			want := plain.content[from:min(from+len(got), len(plain.content))]
+			if got := got[:n.content.read(got, int64(from))]; !bytes.Equal(got, want) {
+				t.Fatalf("seed %d: %d bytes from %d on, want %d, differ", seed, len(got), from, len(want))
+			}
 		}
-		if got := read(t, f, "/x"); got != string(want) {
-			t.Fatalf("seed %d: %d bytes, want %d, differ", seed, len(got), len(want))
-		}
-		must(t, file.Sync())
-		must(t, f.SyncDir("/"))
-		if got := read(t, f.Restart(seed), "/x"); got != string(want) {
+		left := n.afterCrash(rand.New(rand.NewPCG(seed, 1)))
+		got, want := make([]byte, left.size), plain.afterCrash(rand.New(rand.NewPCG(seed, 1)))
+		if left.read(got, 0); !bytes.Equal(got, want) {
 			t.Fatalf("seed %d: after a crash %d bytes, want %d, differ", seed, len(got), len(want))
 		}
 	}
+}
+
+// plainNode is a node whose content is all its bytes.
+type plainNode struct {
+	content, synced []byte
+	pending         []plainWrite
+}
+
+type plainWrite struct {
+	at   int64
+	data []byte
+}
+
+func (n *plainNode) write(at int64, data []byte) {
+	n.content = plainWrite{at, data}.apply(n.content)
+	n.pending = append(n.pending, plainWrite{at, data})
+}
+
+func (w plainWrite) apply(content []byte) []byte {
+	if end := int(w.at) + len(w.data); end > len(content) {
+		content = append(content, make([]byte, end-len(content))...)
+	}
+	copy(content[w.at:], w.data)
+	return content
+}
+
+// afterCrash takes the same numbers as node's.
+func (n *plainNode) afterCrash(r *rand.Rand) []byte {
+	content := bytes.Clone(n.synced)
+	for _, w := range n.pending {
+		switch kept := r.IntN(5); {
+		case kept == 0:
+		case kept == 1 && len(w.data) > 0:
+			content = plainWrite{w.at, w.data[:r.IntN(len(w.data))]}.apply(content)
+		case kept == 2 && len(w.data) > 512:
+			for at := 0; at < len(w.data); at += 512 {
+				if r.IntN(2) == 0 {
+					content = plainWrite{w.at + int64(at), w.data[at:min(at+512, len(w.data))]}.apply(content)
+				}
+			}
+		default:
+			content = w.apply(content)
+		}
+	}
+	return content
 }
