@@ -78,7 +78,7 @@ func (l *raftLog) slice(lo, hi, maxSize uint64) ([]pb.Entry, error) {
 		entries := limitSize(l.unstable.slice(lo, hi), maxSize)
 		return entries[:len(entries):len(entries)], nil
 	}
-	if l.unstable.replaces(lo) {
+	if l.unstable.replaces(lo) { // what storage has dropped it says itself
 		return nil, ErrCompacted
 	}
 
