@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -170,8 +171,9 @@ func (g *group) loop(i int) {
 		case rd := <-node.Ready():
 			must(store.Append(rd.Entries))
 			for _, m := range rd.Messages {
-				// An error means that the receiver is being stopped.
-				_ = g.nodes[m.To-1].Step(context.Background(), m)
+				if err := g.nodes[m.To-1].Step(context.Background(), m); !errors.Is(err, raft.ErrStopped) {
+					must(err)
+				}
 			}
 			if i == leader {
 				g.wake(rd.CommittedEntries)
